@@ -1,0 +1,30 @@
+"""Scaled waits: AWS's own waits (bake times, alarm periods, approval time-outs) pass faster.
+
+Commands run in real time; only waiting is compressed (rule R5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Clock:
+    """`scale` AWS seconds of waiting pass in one second of the lab."""
+
+    scale: float = 60.0
+
+    def wait_seconds(self, aws_seconds: float) -> float:
+        """How long the lab waits, in seconds, where AWS would wait `aws_seconds`."""
+        return aws_seconds / self.scale
+
+    def describe(self, aws_seconds: float) -> str:
+        """Both figures, as every shown wait says them: `5 min, 5 s in the lab`."""
+        return f"{_human(aws_seconds)}, {_human(self.wait_seconds(aws_seconds))} in the lab"
+
+
+def _human(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:.3g} s"

@@ -1,0 +1,151 @@
+"""Who signs: the learner's IAM user, IAM users they make, assumed roles, and AWS's services.
+
+A service principal (`codebuild.amazonaws.com`) has a key pair of its own, made when the lab starts
+and known to this process alone; all it can do with it is assume the roles that trust it (rule R4).
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import string
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from moto.core.exceptions import ServiceException
+from moto.iam.models import iam_backends
+from moto.sts.models import sts_backends
+
+LEARNER = "learner"
+
+
+@dataclass(frozen=True)
+class Principal:
+    """The signer of a request, with what is needed to check its signature."""
+
+    arn: str
+    account_id: str
+    access_key_id: str
+    secret_access_key: str
+    session_token: str | None = None
+    service: str | None = None  # "codebuild.amazonaws.com", for a service itself
+    invoked_by: str | None = None  # the service that assumed this role
+    source_arn: str | None = None  # the resource on whose behalf it did (aws:SourceArn)
+
+    @property
+    def name(self) -> str:
+        """`role/session` or a user's name, as CodeBuild's `initiator` shows it."""
+        return self.arn.split("/", 1)[-1]
+
+
+_services: dict[str, Principal] = {}  # by access key id
+_sessions: dict[str, tuple[str, str | None]] = {}  # access key id -> (service, source ARN)
+
+
+def create_learner(account_id: str) -> Principal:
+    """The IAM user whose key pair the lab hands out: random, and allowed everything."""
+    iam = iam_backends[account_id]["aws"]
+    iam.create_user("us-east-1", LEARNER)
+    iam.put_user_policy(
+        LEARNER,
+        "LearnerAdministratorAccess",
+        json.dumps(
+            {
+                "Version": "2012-10-17",
+                "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+            }
+        ),
+    )
+    key = iam.create_access_key(LEARNER, prefix="AKIA")
+    key.secret_access_key = _secret()
+    principal = find(key.access_key_id)
+    assert principal is not None
+    return principal
+
+
+def service_principal(service: str, account_id: str) -> Principal:
+    """The principal of an AWS service, such as `codedeploy.amazonaws.com`."""
+    for principal in _services.values():
+        if principal.service == service:
+            return principal
+    key_id = "ASIA" + "".join(
+        secrets.choice(string.ascii_uppercase + string.digits) for _ in range(16)
+    )
+    principal = Principal(service, account_id, key_id, _secret(), service=service)
+    _services[key_id] = principal
+    return principal
+
+
+def remember_session(access_key_id: str, service: str, source_arn: str | None) -> None:
+    """Note which service assumed the role that this temporary key belongs to."""
+    _sessions[access_key_id] = (service, source_arn)
+
+
+def find(access_key_id: str) -> Principal | None:
+    """The principal whose active key this is, or None."""
+    if access_key_id in _services:
+        return _services[access_key_id]
+    for account_id, account in list(iam_backends.items()):
+        user_key = account["aws"].access_keys.get(access_key_id)
+        if user_key is not None and user_key.user_name:
+            if user_key.status != "Active":
+                return None
+            arn = f"arn:aws:iam::{account_id}:user/{user_key.user_name}"
+            return Principal(arn, account_id, access_key_id, user_key.secret_access_key)
+    for account_id, account in list(sts_backends.items()):
+        role = account["aws"].get_assumed_role_from_access_key(access_key_id)
+        if role is not None:
+            if role.expiration.replace(tzinfo=UTC) < datetime.now(UTC):
+                return None
+            service, source_arn = _sessions.get(access_key_id, (None, None))
+            return Principal(
+                role.arn,
+                account_id,
+                access_key_id,
+                role.secret_access_key,
+                role.session_token,
+                invoked_by=service,
+                source_arn=source_arn,
+            )
+    return None
+
+
+def check_trust(caller: Principal, role_arn: str) -> None:
+    """Refuse a service that assumes a role which is not there or does not trust it.
+
+    The answer is the same in both cases, so that nobody can probe for role names. What users may
+    assume is the permission check's business, not this one's.
+
+    Raises:
+        ServiceException: `AccessDenied`, in STS's words.
+
+    AWS page: "How to use trust policies with IAM roles".
+    """
+    if caller.service is None:
+        return
+    account_id = role_arn.split(":")[4] if role_arn.count(":") >= 5 else caller.account_id
+    for role in list(iam_backends[account_id]["aws"].roles.values()):
+        if role.arn == role_arn and _trusts(role.assume_role_policy_document, caller.service):
+            return
+    raise ServiceException(
+        "AccessDenied",
+        f"User: {caller.arn} is not authorized to perform: sts:AssumeRole on resource: {role_arn}",
+    )
+
+
+def _trusts(document: str | dict, service: str) -> bool:
+    policy = json.loads(document) if isinstance(document, str) else document
+    statements = policy.get("Statement", [])
+    for statement in statements if isinstance(statements, list) else [statements]:
+        principal = statement.get("Principal", {})
+        named = principal.get("Service", []) if isinstance(principal, dict) else []
+        if statement.get("Effect") == "Allow" and service in (
+            [named] if isinstance(named, str) else named
+        ):
+            return True
+    return False
+
+
+def _secret() -> str:
+    alphabet = string.ascii_letters + string.digits + "+/"
+    return "".join(secrets.choice(alphabet) for _ in range(40))

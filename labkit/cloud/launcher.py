@@ -1,0 +1,193 @@
+"""Starts a local AWS in the background, finds it again, and ends it with all it started."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from labkit.cloud.processes import Processes
+
+START_SECONDS = 60
+
+
+class LaunchError(Exception):
+    """The local AWS could not be started; the message says why and what to do."""
+
+
+def status(state_dir: Path) -> dict[str, Any] | None:
+    """The description of the lab that runs in `state_dir`, or None.
+
+    Keys: endpoint_url, region, account_id, access_key_id, secret_access_key, pid, state_dir.
+    """
+    try:
+        description = json.loads((state_dir / "lab.json").read_text())
+        process = psutil.Process(description["pid"])
+        # a number alone may by now be some other process
+        alive = abs(process.create_time() - description.pop("pid_created")) < 1
+        return description if alive and process.status() != psutil.STATUS_ZOMBIE else None
+    except (OSError, ValueError, KeyError, psutil.Error):
+        return None
+
+
+def up(state_dir: Path, port: int = 0) -> tuple[dict[str, Any], bool]:
+    """Start the local AWS of `state_dir` and return when it answers.
+
+    Args:
+        port: the loopback port; 0 takes the one this lab had last, or a free one.
+
+    Returns:
+        Its description (see `status`), and whether this call started it.
+
+    Raises:
+        LaunchError: the directory cannot be written, the port is taken, or it did not start.
+    """
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state_dir.chmod(0o700)
+    except OSError as error:
+        raise LaunchError(
+            f"The state directory {state_dir} cannot be used: {error.strerror}. "
+            "Name another with --state-dir."
+        ) from error
+    with _locked(state_dir):
+        running = status(state_dir)
+        if running is not None:
+            return running, False
+        Processes(state_dir).end()  # what a killed lab left behind
+        _clear(state_dir, keep=("work", "cache", "tools", "log", "port", "up.lock"))
+        return _start(state_dir, port), True
+
+
+def down(state_dir: Path) -> int:
+    """End the local AWS of `state_dir` and every process it started; returns how many were ended.
+
+    The AWS inside is gone with it. Files below `work` stay.
+    """
+    running = status(state_dir)
+    ended = 0
+    if running is not None:
+        server = psutil.Process(running["pid"])
+        started = Processes(state_dir)
+        ended = len(started.find())
+        server.terminate()
+        _, alive = psutil.wait_procs([server], timeout=10)
+        for process in alive:
+            process.kill()
+        psutil.wait_procs(alive, timeout=5)
+        ended += 1
+    with contextlib.suppress(FileNotFoundError):
+        (state_dir / "lab.json").unlink()
+    if state_dir.exists():
+        ended += Processes(state_dir).end()
+    return ended
+
+
+def reset(state_dir: Path) -> dict[str, Any]:
+    """A fresh, empty AWS: everything below the state directory goes, but downloads."""
+    down(state_dir)
+    if state_dir.exists():
+        _clear(state_dir, keep=("cache", "tools", "port", "up.lock"))
+    return up(state_dir)[0]
+
+
+def _start(state_dir: Path, port: int) -> dict[str, Any]:
+    log = state_dir / "log"
+    wanted = port or _last_port(state_dir)
+    command = [sys.executable, "-m", "labkit.cloud.server", "--state-dir", str(state_dir)]
+    with log.open("ab") as output:
+        server = subprocess.Popen(
+            [*command, "--port", str(wanted)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=state_dir,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        running = status(state_dir)
+        if running is not None and running["pid"] == server.pid:
+            (state_dir / "port").write_text(running["endpoint_url"].rpartition(":")[2])
+            return running
+        if server.poll() is not None:
+            break
+        time.sleep(0.02)
+    server.kill()
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
+    if "ddress already in use" in tail or "No socket could be created" in tail:
+        if not port:
+            (state_dir / "port").unlink(missing_ok=True)
+            return _start(state_dir, 0)
+        raise LaunchError(f"Port {port} is taken. Choose another with --port, or leave it out.")
+    raise LaunchError(f"The local AWS did not start. The end of {log}:\n{tail}")
+
+
+def _last_port(state_dir: Path) -> int:
+    """A lab keeps its port, so that clones and open shells still find it."""
+    with contextlib.suppress(OSError, ValueError):
+        return int((state_dir / "port").read_text())
+    return 0
+
+
+def _clear(state_dir: Path, keep: tuple[str, ...]) -> None:
+    for path in state_dir.iterdir():
+        if path.name in keep:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _locked(state_dir: Path) -> Iterator[None]:
+    """Two `labkit up` at once start one lab."""
+    import fcntl
+
+    with (state_dir / "up.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def environment(description: dict[str, Any]) -> dict[str, str]:
+    """What makes boto3, the AWS CLI and git talk to this lab, and to nothing else.
+
+    An empty credentials file is named so that no profile of the user's own is read.
+    """
+    endpoint = description["endpoint_url"]
+    helper = f"!'{sys.executable}' -m labkit.git_credential"
+    git = {
+        f"credential.{endpoint}.helper": ["", helper],
+        f"credential.{endpoint}.useHttpPath": ["true"],
+    }
+    pairs = [(key, value) for key, values in git.items() for value in values]
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": description["access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": description["secret_access_key"],
+        "AWS_DEFAULT_REGION": description["region"],
+        "AWS_REGION": description["region"],
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_PAGER": "",
+        "LABKIT_STATE_DIR": description["state_dir"],
+        "GIT_CONFIG_COUNT": str(len(pairs)),
+        **{f"GIT_CONFIG_KEY_{index}": key for index, (key, _) in enumerate(pairs)},
+        **{f"GIT_CONFIG_VALUE_{index}": value for index, (_, value) in enumerate(pairs)},
+    }
+
+
+# Variables of the user's own AWS set-up that would send a lab's client elsewhere.
+UNSET = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN",
+         "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CA_BUNDLE")  # fmt: skip

@@ -1,0 +1,103 @@
+"""Every process the local AWS starts, so that each can be found again and ended (rule R6).
+
+A process carries two variables in its environment: `LABKIT_LAB` names the state directory and
+`LABKIT_OWNER` what it works for (`build/<id>`, `host/<instance id>`). A daemon that a hook leaves
+behind inherits both, so it is found by its environment when its parent is long gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+LAB, OWNER = "LABKIT_LAB", "LABKIT_OWNER"
+
+# What a build or a host may see of the machine's environment: how to reach the package registries
+# and how to read text. Nothing of the learner's AWS configuration, and no secrets.
+_PASSED_ON = ("LANG", "LC_ALL", "TZ", "TERM")
+_PASSED_ON_PREFIXES = ("PIP_", "NPM_CONFIG_")
+_PASSED_ON_SUFFIXES = ("CA_BUNDLE", "CERT_FILE", "CERT_DIR", "CERTS", "CAINFO", "_PROXY")
+_NEVER = ("AWS", "TOKEN", "SECRET", "PASSWORD", "_AUTH")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of the lab whose state directory is `state_dir`."""
+
+    state_dir: Path
+
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        owner: str,
+        env: Mapping[str, str],
+        cwd: Path,
+        **popen: Any,
+    ) -> subprocess.Popen[bytes]:
+        """Start `command` in a session of its own. `env` is its whole environment but our two marks."""
+        marked = {**env, LAB: str(self.state_dir), OWNER: owner}
+        return subprocess.Popen(command, env=marked, cwd=cwd, start_new_session=True, **popen)
+
+    def find(self, owner: str | None = None) -> list[psutil.Process]:
+        """The live processes of this lab, or those of one owner."""
+        mine = (process for process in psutil.process_iter() if process.pid != os.getpid())
+        return [process for process in mine if self._is_ours(process, owner)]
+
+    def end(self, owner: str | None = None, *, grace_seconds: float = 3.0) -> int:
+        """End the processes of `owner` (all of the lab's, if not given): TERM, then KILL.
+
+        Returns how many were ended. A process that starts another while it dies is looked for
+        again, until none is left.
+        """
+        ended = 0
+        for _ in range(5):
+            found = self.find(owner)
+            if not found:
+                break
+            ended += len(found)
+            _end(found, grace_seconds)
+        return ended
+
+    def _is_ours(self, process: psutil.Process, owner: str | None) -> bool:
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            environ = process.environ()
+            return environ.get(LAB) == str(self.state_dir) and owner in (None, environ.get(OWNER))
+        return False
+
+
+def _end(processes: Iterable[psutil.Process], grace_seconds: float) -> None:
+    processes = list(processes)
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    _, alive = psutil.wait_procs(processes, timeout=grace_seconds)
+    for process in alive:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(alive, timeout=grace_seconds)
+
+
+def passed_on_environment() -> dict[str, str]:
+    """The part of the machine's environment that builds and hosts may see."""
+
+    def passes(name: str) -> bool:
+        upper = name.upper()
+        if any(word in upper for word in _NEVER):
+            return False
+        return (
+            name in _PASSED_ON
+            or upper.startswith(_PASSED_ON_PREFIXES)
+            or upper.endswith(_PASSED_ON_SUFFIXES)
+        )
+
+    return {name: value for name, value in os.environ.items() if passes(name)}

@@ -1,0 +1,78 @@
+"""One running lab, shared by all tests that allow it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from labkit.cloud import launcher
+
+
+@dataclass(frozen=True)
+class Aws:
+    """A running local AWS, as a test reaches it: by clients, or by the environment it hands out."""
+
+    description: dict[str, Any]
+    _clients: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def endpoint_url(self) -> str:
+        return self.description["endpoint_url"]
+
+    @property
+    def state_dir(self) -> Path:
+        return Path(self.description["state_dir"])
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The machine's environment with the lab's in it, as a shell after `eval "$(labkit env)"`."""
+        mine = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return {**mine, **launcher.environment(self.description)}
+
+    def client(self, service: str, **credentials: str) -> Any:
+        """A boto3 client with the learner's keys, or with those given."""
+        if credentials:
+            return self._make(service, **credentials)
+        if service not in self._clients:
+            self._clients[service] = self._make(
+                service,
+                aws_access_key_id=self.description["access_key_id"],
+                aws_secret_access_key=self.description["secret_access_key"],
+            )
+        return self._clients[service]
+
+    def _make(self, service: str, **credentials: str) -> Any:
+        config = Config(retries={"total_max_attempts": 1})
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint_url,
+            region_name=self.description["region"],
+            config=config,
+            **credentials,
+        )
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    """The lab of this test run, in a directory whose name has a space and is not ASCII."""
+    state_dir = tmp_path_factory.mktemp("lab") / "state of the läb"
+    description, _ = launcher.up(state_dir)
+    yield Aws(description)
+    launcher.down(state_dir)
+
+
+@pytest.fixture
+def lab_environment(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
+    """The shared lab, with this process's environment set as `labkit env` sets it."""
+    for name, value in launcher.environment(aws.description).items():
+        monkeypatch.setenv(name, value)
+    for name in launcher.UNSET:
+        monkeypatch.delenv(name, raising=False)
+    return aws
