@@ -38,7 +38,9 @@ def main() -> None:
     if sys.argv[1:] != ["get"]:
         return
     asked = dict(line.rstrip("\n").split("=", 1) for line in sys.stdin if "=" in line)
-    missing = [name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if name not in os.environ]
+    missing = [
+        name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if name not in os.environ
+    ]
     if missing:
         sys.exit(f'{", ".join(missing)} not set: run eval "$(labkit env)" first')
     user, token = os.environ["AWS_ACCESS_KEY_ID"], os.environ.get("AWS_SESSION_TOKEN")
@@ -46,7 +48,9 @@ def main() -> None:
     timestamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     path, host = "/" + asked.get("path", "").lstrip("/"), asked["host"].split(":")[0]
     print(f"username={user}%{token}" if token else f"username={user}")
-    print("password=" + password(path, host, region, os.environ["AWS_SECRET_ACCESS_KEY"], timestamp))
+    print(
+        "password=" + password(path, host, region, os.environ["AWS_SECRET_ACCESS_KEY"], timestamp)
+    )
 
 
 if __name__ == "__main__":

@@ -125,7 +125,12 @@ def _call_target(rule: Rule, target: dict[str, Any], event: Event) -> None:
         # EventBridge retries for a day and then drops the event; a lab says so at once.
         logger.error("rule %s, target %s: not delivered: %s", rule.name, target["Arn"], error)
     else:
-        logger.info("rule %s called %s in %.0f ms", rule.name, target["Arn"], 1000 * (time.monotonic() - started))
+        logger.info(
+            "rule %s called %s in %.0f ms",
+            rule.name,
+            target["Arn"],
+            1000 * (time.monotonic() - started),
+        )
 
 
 def _input(target: dict[str, Any], event: Event) -> Any:

@@ -20,7 +20,10 @@ from labkit.cloud import identity, runtime
 
 LIFETIME_SECONDS = 3600
 _CONFIG = Config(
-    retries={"total_max_attempts": 1}, max_pool_connections=64, read_timeout=300, user_agent_extra="labkit"
+    retries={"total_max_attempts": 1},
+    max_pool_connections=64,
+    read_timeout=300,
+    user_agent_extra="labkit",
 )
 _loader = create_loader()  # parsed service models, shared by all sessions
 _lock = threading.RLock()
@@ -87,9 +90,13 @@ def assume_role(
         known = _sessions.get(key)
     if known is not None and known.expires > time.monotonic():
         return known
-    answer = as_service(service, region).client("sts").assume_role(
-        RoleArn=role_arn, RoleSessionName=session_name, DurationSeconds=LIFETIME_SECONDS
-    )["Credentials"]
+    answer = (
+        as_service(service, region)
+        .client("sts")
+        .assume_role(
+            RoleArn=role_arn, RoleSessionName=session_name, DurationSeconds=LIFETIME_SECONDS
+        )["Credentials"]
+    )
     identity.remember_session(answer["AccessKeyId"], service, source_arn)
     session = Session(
         answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"], region
@@ -97,6 +104,32 @@ def assume_role(
     with _lock:
         _sessions[key] = session
     return session
+
+
+def chain_role(
+    session: Session, role_arn: str, session_name: str, source_arn: str | None
+) -> Session:
+    """Act as `role_arn`, assumed from the role that `session` acts as.
+
+    Raises:
+        botocore.exceptions.ClientError: `AccessDenied`.
+    """
+    key = (session.access_key_id, role_arn, session_name, source_arn)
+    with _lock:
+        known = _sessions.get(key)
+    if known is not None and known.expires > time.monotonic():
+        return known
+    answer = session.client("sts").assume_role(RoleArn=role_arn, RoleSessionName=session_name)
+    keys = answer["Credentials"]
+    parent = identity.find(session.access_key_id)
+    if parent is not None and parent.invoked_by:
+        identity.remember_session(keys["AccessKeyId"], parent.invoked_by, source_arn)
+    chained = Session(
+        keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], session.region
+    )
+    with _lock:
+        _sessions[key] = chained
+    return chained
 
 
 def as_service(service: str, region: str) -> Session:

@@ -83,7 +83,12 @@ class Door:
         return self._answer(signed.service, signed.region, principal, environ, start_response)
 
     def _answer(
-        self, service: str, region: str, principal: Principal, environ: Environ, start_response: StartResponse
+        self,
+        service: str,
+        region: str,
+        principal: Principal,
+        environ: Environ,
+        start_response: StartResponse,
     ) -> Iterable[bytes]:
         if service not in SERVICES:
             message = f"The lab's local AWS does not have the service {service} (nothing was done)."
@@ -133,12 +138,20 @@ class Door:
             challenge = {"WWW-Authenticate": 'Basic realm="CodeCommit"'}
             return Response(error.message, 401, challenge)(environ, start_response)
         push = "git-receive-pack" in environ.get("QUERY_STRING", "") + path
-        self._record("codecommit", "GitPush" if push else "GitPull", region, principal, environ, 200)
+        self._record(
+            "codecommit", "GitPush" if push else "GitPull", region, principal, environ, 200
+        )
         response: Response = self.git(environ, principal, repository)
         return response(environ, start_response)
 
     def _record(
-        self, service: str, operation: str, region: str, principal: Principal, environ: Environ, status: int
+        self,
+        service: str,
+        operation: str,
+        region: str,
+        principal: Principal,
+        environ: Environ,
+        status: int,
     ) -> None:
         """Append the call to the trail, a CloudTrail record a line (less what it cannot know)."""
         record = {
@@ -221,7 +234,9 @@ def _refuse(
     if name == "s3":
         code = _XML_CODES["s3"].get(code, code)
         body = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>{_xml(message)}</Message></Error>"
-        return Response(body, status or 400, content_type="application/xml")(environ, start_response)
+        return Response(body, status or 400, content_type="application/xml")(
+            environ, start_response
+        )
     if not is_json:
         code = _XML_CODES["query"].get(code, code)
     number, headers, text = error_response(

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from labkit.cloud.processes import Processes
+from labkit.cloud.processes import JUPYTERLAB, LAB, OWNER, Processes
 
 START_SECONDS = 60
 
@@ -63,22 +63,26 @@ def up(state_dir: Path, port: int = 0) -> tuple[dict[str, Any], bool]:
         running = status(state_dir)
         if running is not None:
             return running, False
-        Processes(state_dir).end()  # what a killed lab left behind
+        # what a killed lab left behind; not the JupyterLab that this may be typed in
+        Processes(state_dir).end(but_not=JUPYTERLAB)
         _clear(state_dir, keep=("work", "cache", "tools", "log", "port", "up.lock"))
         return _start(state_dir, port), True
 
 
-def down(state_dir: Path) -> int:
+def down(state_dir: Path, *, but_not: str | None = None) -> int:
     """End the local AWS of `state_dir` and every process it started; returns how many were ended.
 
     The AWS inside is gone with it. Files below `work` stay.
+
+    Args:
+        but_not: an owner whose processes are left alone.
     """
     running = status(state_dir)
     ended = 0
     if running is not None:
         server = psutil.Process(running["pid"])
         started = Processes(state_dir)
-        ended = len(started.find())
+        ended = len(started.find(but_not=but_not))
         server.terminate()
         _, alive = psutil.wait_procs([server], timeout=10)
         for process in alive:
@@ -88,13 +92,13 @@ def down(state_dir: Path) -> int:
     with contextlib.suppress(FileNotFoundError):
         (state_dir / "lab.json").unlink()
     if state_dir.exists():
-        ended += Processes(state_dir).end()
+        ended += Processes(state_dir).end(but_not=but_not)
     return ended
 
 
 def reset(state_dir: Path) -> dict[str, Any]:
     """A fresh, empty AWS: everything below the state directory goes, but downloads."""
-    down(state_dir)
+    down(state_dir, but_not=JUPYTERLAB)
     if state_dir.exists():
         _clear(state_dir, keep=("cache", "tools", "port", "up.lock"))
     return up(state_dir)[0]
@@ -111,6 +115,7 @@ def _start(state_dir: Path, port: int) -> dict[str, Any]:
             stdout=output,
             stderr=output,
             cwd=state_dir,
+            env={name: value for name, value in os.environ.items() if name not in (LAB, OWNER)},
             start_new_session=True,
         )
     deadline = time.monotonic() + START_SECONDS

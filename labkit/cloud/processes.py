@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 LAB, OWNER = "LABKIT_LAB", "LABKIT_OWNER"
+JUPYTERLAB = "jupyterlab"  # the owner of the JupyterLab that `labkit lab` opened
 
 # What a build or a host may see of the machine's environment: how to reach the package registries
 # and how to read text. Nothing of the learner's AWS configuration, and no secrets.
@@ -46,12 +47,14 @@ class Processes:
         marked = {**env, LAB: str(self.state_dir), OWNER: owner}
         return subprocess.Popen(command, env=marked, cwd=cwd, start_new_session=True, **popen)
 
-    def find(self, owner: str | None = None) -> list[psutil.Process]:
-        """The live processes of this lab, or those of one owner."""
-        mine = (process for process in psutil.process_iter() if process.pid != os.getpid())
-        return [process for process in mine if self._is_ours(process, owner)]
+    def find(self, owner: str | None = None, *, but_not: str | None = None) -> list[psutil.Process]:
+        """The live processes of this lab, or those of one owner, or those of all but one."""
+        others = (process for process in psutil.process_iter() if process.pid != os.getpid())
+        return [process for process in others if self._is_ours(process, owner, but_not)]
 
-    def end(self, owner: str | None = None, *, grace_seconds: float = 3.0) -> int:
+    def end(
+        self, owner: str | None = None, *, but_not: str | None = None, grace_seconds: float = 3.0
+    ) -> int:
         """End the processes of `owner` (all of the lab's, if not given): TERM, then KILL.
 
         Returns how many were ended. A process that starts another while it dies is looked for
@@ -59,19 +62,23 @@ class Processes:
         """
         ended = 0
         for _ in range(5):
-            found = self.find(owner)
+            found = self.find(owner, but_not=but_not)
             if not found:
                 break
             ended += len(found)
             _end(found, grace_seconds)
         return ended
 
-    def _is_ours(self, process: psutil.Process, owner: str | None) -> bool:
+    def _is_ours(self, process: psutil.Process, owner: str | None, but_not: str | None) -> bool:
         with contextlib.suppress(psutil.Error, OSError):
             if process.status() == psutil.STATUS_ZOMBIE:
                 return False
             environ = process.environ()
-            return environ.get(LAB) == str(self.state_dir) and owner in (None, environ.get(OWNER))
+            return (
+                environ.get(LAB) == str(self.state_dir)
+                and owner in (None, environ.get(OWNER))
+                and (but_not is None or environ.get(OWNER) != but_not)
+            )
         return False
 
 

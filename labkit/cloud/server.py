@@ -26,19 +26,19 @@ from typing import Any
 
 import psutil
 from cheroot import wsgi
+from labkit.cloud.codebuild.service import CodeBuild
+from labkit.cloud.codedeploy.service import CodeDeploy
+from labkit.cloud.compute import hosts
 from moto.core.request import Request
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.wrappers import Response
 
 from labkit.cloud import bus, identity, runtime
-from labkit.cloud.codebuild.service import CodeBuild
 from labkit.cloud.codecommit import http as git_http
 from labkit.cloud.codecommit.service import CodeCommit
-from labkit.cloud.codedeploy.service import CodeDeploy
 from labkit.cloud.codepipeline.service import CodePipeline
-from labkit.cloud.compute import hosts
 from labkit.cloud.door import Door
-from labkit.cloud.processes import Processes
+from labkit.cloud.processes import JUPYTERLAB, Processes
 from labkit.cloud.service import Service
 
 OURS: dict[str, type[Service]] = {
@@ -82,7 +82,7 @@ def serve(state_dir: Path, port: int) -> None:
     _write_description(state_dir, endpoint, learner)
     stop.wait()
     (state_dir / "lab.json").unlink(missing_ok=True)
-    Processes(state_dir).end()
+    Processes(state_dir).end(but_not=JUPYTERLAB)
     server.stop()
 
 
@@ -114,7 +114,9 @@ def main() -> None:
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
     for noisy in ("botocore", "boto3", "urllib3", "moto"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -123,8 +123,13 @@ def _broken_rules(value: Any, shape: Shape) -> Any:
             yield f"satisfy regular expression pattern: {pattern}"
         if metadata.get("enum") and value not in metadata["enum"]:
             yield f"satisfy enum value set: [{', '.join(metadata['enum'])}]"
-    size = value if shape.type_name in ("integer", "long", "float", "double") else len(value) \
-        if hasattr(value, "__len__") else None
+    size = (
+        value
+        if shape.type_name in ("integer", "long", "float", "double")
+        else len(value)
+        if hasattr(value, "__len__")
+        else None
+    )
     if size is not None and shape.type_name not in ("structure", "blob"):
         what = "have value" if size is value else "have length"
         if "max" in metadata and size > metadata["max"]:

@@ -108,12 +108,12 @@ def verify(
         )
     _check_time(signed)
     claimed = headers.get("x-amz-content-sha256")
-    if claimed and not claimed.startswith(UNSIGNED_BODY):
-        if hashlib.sha256(body).hexdigest() != claimed:
-            raise SignatureError(
-                "XAmzContentSHA256Mismatch",
-                "The provided 'x-amz-content-sha256' header does not match what was computed.",
-            )
+    unsigned = claimed is None or claimed.startswith(UNSIGNED_BODY)
+    if not unsigned and hashlib.sha256(body).hexdigest() != claimed:
+        raise SignatureError(
+            "XAmzContentSHA256Mismatch",
+            "The provided 'x-amz-content-sha256' header does not match what was computed.",
+        )
     if not _same(_expected(signed, principal, method, uri, headers, body), signed.signature):
         raise SignatureError(
             "InvalidSignatureException",
@@ -138,9 +138,7 @@ def _expected(
         signed.region,
     )
     query = "&".join(
-        part
-        for part in urlsplit(uri).query.split("&")
-        if not part.startswith("X-Amz-Signature=")
+        part for part in urlsplit(uri).query.split("&") if not part.startswith("X-Amz-Signature=")
     )
     path = urlsplit(uri).path
     request = AWSRequest(method, f"http://{headers['host']}{path}?{query}", data=body)
@@ -171,7 +169,8 @@ def _check_time(signed: Signed) -> None:
         made = datetime.strptime(signed.timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError as error:
         raise SignatureError(
-            "IncompleteSignatureException", f"Date must be in ISO-8601 'basic format'. Got '{signed.timestamp}'."
+            "IncompleteSignatureException",
+            f"Date must be in ISO-8601 'basic format'. Got '{signed.timestamp}'.",
         ) from error
     now = datetime.now(UTC)
     if not made - SKEW <= now <= made + signed.lifetime:
@@ -182,7 +181,13 @@ def _check_time(signed: Signed) -> None:
 
 
 def git_password(
-    principal_key: str, secret: str, token: str | None, region: str, path: str, host: str, timestamp: str
+    principal_key: str,
+    secret: str,
+    token: str | None,
+    region: str,
+    path: str,
+    host: str,
+    timestamp: str,
 ) -> tuple[str, str]:
     """User name and password of git over HTTPS, as `aws codecommit credential-helper` makes them.
 

@@ -88,7 +88,9 @@ class Repository:
             self.git("symbolic-ref", "HEAD", branches[0])
 
     def _publish(self, name: str, old: str | None, new: str | None, caller: Principal) -> None:
-        change = "referenceUpdated" if old and new else "referenceCreated" if new else "referenceDeleted"
+        change = (
+            "referenceUpdated" if old and new else "referenceCreated" if new else "referenceDeleted"
+        )
         detail = {
             "event": change,
             "repositoryName": self.name,
@@ -131,7 +133,9 @@ class CodeCommitBackend(BaseBackend):
             )
         root = runtime.current().directory("repositories", self.account_id, self.region_name)
         path = root / f"{uuid.uuid4()}.git"
-        repository = Repository(name, description, self.account_id, self.region_name, path, tags=tags)
+        repository = Repository(
+            name, description, self.account_id, self.region_name, path, tags=tags
+        )
         subprocess.run(
             ["git", "init", "--quiet", "--bare", "--initial-branch=main", str(path)],
             check=True,

@@ -148,10 +148,16 @@ class CodeCommit(Service):
     ) -> dict[str, Any]:
         repository = self.backend.get(repositoryName)
         commit = repository.git(
-            "rev-parse", "--verify", "--quiet", f"{commitSpecifier or 'HEAD'}^{{commit}}", check=False
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            f"{commitSpecifier or 'HEAD'}^{{commit}}",
+            check=False,
         )
         if not commit:
-            raise ServiceException("CommitDoesNotExistException", f"{commitSpecifier} does not exist")
+            raise ServiceException(
+                "CommitDoesNotExistException", f"{commitSpecifier} does not exist"
+            )
         listed = repository.git("ls-tree", "-l", commit, "--", filePath)
         if not listed:
             raise ServiceException("FileDoesNotExistException", f"{filePath} does not exist")
@@ -181,7 +187,9 @@ class CodeCommit(Service):
             self._tagged(resourceArn).tags.pop(key, None)
         return {}
 
-    def list_tags_for_resource(self, resourceArn: str, nextToken: str | None = None) -> dict[str, Any]:
+    def list_tags_for_resource(
+        self, resourceArn: str, nextToken: str | None = None
+    ) -> dict[str, Any]:
         return {"tags": self._tagged(resourceArn).tags}
 
     def _tagged(self, arn: str) -> Repository:
@@ -228,7 +236,13 @@ _FORMAT = "%H%x00%T%x00%P%x00%an%x00%ae%x00%ad%x00%cn%x00%ce%x00%cd%x00%B"
 
 def _commit(repository: Repository, commit_id: str) -> dict[str, Any]:
     text = repository.git(
-        "show", "-s", "--date=raw", f"--format={_FORMAT}", f"{commit_id}^{{commit}}", "--", check=False
+        "show",
+        "-s",
+        "--date=raw",
+        f"--format={_FORMAT}",
+        f"{commit_id}^{{commit}}",
+        "--",
+        check=False,
     )
     if not text:
         raise ServiceException("CommitIdDoesNotExistException", f"{commit_id} does not exist")

@@ -1,0 +1,45 @@
+# make lab   the lab in a browser      make demo   the journey in this terminal
+# make test  every test                make check  the gate before a commit
+# Each sets up .venv first; a second run takes seconds.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: lab demo test test-fast check format bench lock install clean
+
+lab: install
+	@"$(BIN)/labkit" lab
+
+demo: install
+	@"$(BIN)/labkit" demo
+
+test: install
+	@"$(BIN)/python" -m pytest
+
+test-fast: install
+	@"$(BIN)/python" -m pytest -m "not slow"
+
+check: install
+	@"$(BIN)/ruff" format --check labkit tests
+	@"$(BIN)/ruff" check labkit tests
+	@"$(BIN)/mypy" labkit
+	@"$(BIN)/lint-imports"
+	@"$(BIN)/python" -m pytest -m "not slow"
+
+format: install
+	@"$(BIN)/ruff" format labkit tests
+	@"$(BIN)/ruff" check --fix labkit tests
+
+bench: install
+	@"$(BIN)/python" -m pytest tests/benchmarks/bench_control_plane.py -s
+
+lock: install
+	@sh scripts/lock
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml requirements.lock scripts/install
+	@PYTHON="$(PYTHON)" sh scripts/install
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,209 @@
+"""The `labkit` command: start and stop the local AWS, hand out its environment, open the lab.
+
+Every command takes `--state-dir`; without it there is one lab per user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+FIRST_NOTEBOOK = "notebooks/00_welcome.ipynb"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    options = _parser().parse_args(arguments)
+    options.state_dir = options.state_dir.expanduser().resolve()
+    from labkit.cloud.launcher import LaunchError
+
+    try:
+        return options.run(options)
+    except LaunchError as error:
+        print(f"labkit: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def default_state_dir() -> Path:
+    """The one place per user: `LABKIT_STATE_DIR`, or where platformdirs says."""
+    named = os.environ.get("LABKIT_STATE_DIR")
+    return Path(named) if named else platformdirs.user_state_path("labkit", appauthor=False)
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--state-dir",
+        type=Path,
+        default=default_state_dir(),
+        metavar="DIR",
+        help="where this lab keeps everything (default: %(default)s)",
+    )
+    as_json = argparse.ArgumentParser(add_help=False)
+    as_json.add_argument("--json", action="store_true", help="print one JSON object")
+    port = argparse.ArgumentParser(add_help=False)
+    port.add_argument(
+        "--port", type=int, default=0, metavar="N", help="the loopback port (default: a free one)"
+    )
+    parser = argparse.ArgumentParser(prog="labkit", description="A lab for CI/CD on AWS.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, help: str, *parents: argparse.ArgumentParser) -> Any:
+        added = commands.add_parser(name, help=help, description=help, parents=[common, *parents])
+        added.set_defaults(run=run)
+        return added
+
+    command("up", _up, "start the local AWS in the background", as_json, port)
+    command("status", _status, "say what runs and where", as_json)
+    command("down", _down, "end every process the lab started")
+    command("reset", _reset, "start over with a fresh, empty AWS", as_json)
+    command("env", _env, 'print the environment; use it as: eval "$(labkit env)"', as_json)
+    command("lab", _lab, "open JupyterLab on the first lesson", port).add_argument(
+        "--no-browser", action="store_true", help="do not open a browser"
+    )
+    command("demo", _demo, "the whole journey in this terminal", port).add_argument(
+        "--charts", type=Path, default=Path("charts"), metavar="DIR", help="where the charts go"
+    )
+    command("doctor", _doctor, "check this machine and say how to mend what is missing")
+    return parser
+
+
+def _up(options: argparse.Namespace) -> int:
+    from labkit.cloud import launcher
+
+    description, started = launcher.up(options.state_dir, options.port)
+    if options.json:
+        print(json.dumps(description, indent=2))
+        return 0
+    if not started:
+        print("Already running; nothing changed.")
+    _describe(description)
+    print('In a shell: eval "$(labkit env)"')
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from labkit.cloud import launcher
+    from labkit.cloud.processes import Processes
+
+    description = launcher.status(options.state_dir)
+    if description is None:
+        print("null" if options.json else f"Nothing runs in {options.state_dir}.")
+        return 0 if options.json else 3
+    owners: dict[str, int] = {}
+    for process in Processes(options.state_dir).find():
+        owner = process.environ().get("LABKIT_OWNER", "?")
+        owners[owner] = owners.get(owner, 0) + 1
+    if options.json:
+        shown = {key: value for key, value in description.items() if "secret" not in key}
+        print(json.dumps({**shown, "processes": owners}, indent=2))
+        return 0
+    _describe(description)
+    for owner, count in sorted(owners.items()):
+        print(f"  {owner}: {count} process{'es' if count > 1 else ''}")
+    return 0
+
+
+def _down(options: argparse.Namespace) -> int:
+    from labkit.cloud import launcher
+
+    ended = launcher.down(options.state_dir)
+    print(
+        f"Ended {ended} process{'' if ended == 1 else 'es'}." if ended else "Nothing was running."
+    )
+    return 0
+
+
+def _reset(options: argparse.Namespace) -> int:
+    from labkit.cloud import launcher
+
+    description = launcher.reset(options.state_dir)
+    if options.json:
+        print(json.dumps(description, indent=2))
+    else:
+        print("A fresh, empty AWS.")
+        _describe(description)
+    return 0
+
+
+def _env(options: argparse.Namespace) -> int:
+    from labkit.cloud import launcher
+
+    description = launcher.status(options.state_dir)
+    if description is None:
+        print("labkit: no local AWS runs; start it with: labkit up", file=sys.stderr)
+        return 1
+    environment = launcher.environment(description)
+    if options.json:
+        print(json.dumps(environment, indent=2))
+        return 0
+    print(f"unset {' '.join(launcher.UNSET)}")
+    for name, value in environment.items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def _lab(options: argparse.Namespace) -> int:
+    from labkit.cloud import launcher
+    from labkit.cloud.processes import JUPYTERLAB, LAB, OWNER
+
+    description, _ = launcher.up(options.state_dir, options.port)
+    _describe(description)
+    print("Opening JupyterLab. Ctrl-C ends it; the local AWS stays until: labkit down", flush=True)
+    environment = _environment(description)
+    # its own mark, so that `labkit down` finds it too
+    environment |= {LAB: description["state_dir"], OWNER: JUPYTERLAB}
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={REPOSITORY}"]
+    if options.no_browser:
+        command.append("--no-browser")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")
+    jupyter = subprocess.Popen([*command, FIRST_NOTEBOOK], cwd=REPOSITORY, env=environment)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Jupyter asks, and ends itself
+    return jupyter.wait()
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from labkit.cloud import launcher
+
+    description, _ = launcher.up(options.state_dir, options.port)
+    environment = _environment(description)
+    command = [sys.executable, "-m", "labkit.demo", "--charts", str(options.charts)]
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from labkit import doctor
+
+    return doctor.main(options.state_dir)
+
+
+def _environment(description: dict[str, Any]) -> dict[str, str]:
+    """This process's environment with the lab's in place of the user's own AWS settings."""
+    from labkit.cloud import launcher
+
+    mine = {name: value for name, value in os.environ.items() if name not in launcher.UNSET}
+    path = os.pathsep.join([str(Path(sys.executable).parent), mine.get("PATH", os.defpath)])
+    return {**mine, "PATH": path, **launcher.environment(description)}
+
+
+def _describe(description: dict[str, Any]) -> None:
+    print(f"Local AWS: {description['endpoint_url']} (Region {description['region']}, "
+          f"account {description['account_id']}, pid {description['pid']})")  # fmt: skip
+    print(f"State:     {description['state_dir']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

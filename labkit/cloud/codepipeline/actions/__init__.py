@@ -1,0 +1,100 @@
+"""The actions' providers: each starts work in another service, as the pipeline's role, and waits.
+
+A provider is a function of an `Action`; it returns when the work succeeded and raises
+`ActionFailed` when it did not. `execution` has the table of them.
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from labkit.cloud import clients
+from labkit.cloud.clients import Session
+from labkit.cloud.codepipeline.models import ActionRun, Artifact, Execution, Pipeline
+
+CODEPIPELINE = "codepipeline.amazonaws.com"
+_ALPHABET = string.ascii_letters + string.digits
+
+
+class ActionFailed(Exception):
+    """An action that did not succeed.
+
+    Args:
+        code: a FailureType: JobFailed, ConfigurationError, PermissionError, RevisionUnavailable, ...
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+@dataclass
+class Action:
+    """One action as its provider sees it: resolved configuration, artifacts, and AWS."""
+
+    pipeline: Pipeline
+    execution: Execution
+    run: ActionRun
+    changed: Callable[[], None]  # says that the run shows something new
+
+    @property
+    def configuration(self) -> dict[str, str]:
+        return self.run.configuration
+
+    @property
+    def declaration(self) -> dict[str, Any]:
+        return self.run.declaration
+
+    @property
+    def session(self) -> Session:
+        """The pipeline's role; the action's own role, assumed from it, where it declares one.
+
+        AWS page: "Create a pipeline that uses resources from another AWS account".
+        """
+        name = "codepipeline"
+        session = clients.assume_role(
+            CODEPIPELINE,
+            self.execution.declaration["roleArn"],
+            name,
+            self.pipeline.region,
+            source_arn=self.pipeline.arn,
+        )
+        own = self.declaration.get("roleArn")
+        return clients.chain_role(session, own, name, self.pipeline.arn) if own else session
+
+    def client(self, service: str) -> Any:
+        """A boto3 client that acts as this action's role."""
+        return self.session.client(service)
+
+    def new_artifact(self, name: str) -> Artifact:
+        """Where an output artifact of this run will lie.
+
+        AWS page: "Input and output artifacts".
+        """
+        store = self.execution.declaration["artifactStore"]["location"]
+        suffix = "".join(secrets.choice(_ALPHABET) for _ in range(7))
+        return Artifact(name, store, f"{self.pipeline.name[:20]}/{name[:10]}/{suffix}")
+
+    def put_artifact(self, artifact: Artifact, body: bytes, revision: str | None) -> None:
+        """Store an artifact, encrypted as the store says."""
+        key = self.execution.declaration["artifactStore"].get("encryptionKey")
+        self.client("s3").put_object(
+            Bucket=artifact.bucket,
+            Key=artifact.key,
+            Body=body,
+            ContentType="application/zip",
+            ServerSideEncryption="aws:kms",
+            Metadata={"codepipeline-revision": revision} if revision else {},
+            **({"SSEKMSKeyId": key["id"]} if key else {}),
+        )
+
+    def report(
+        self, *, external_id: str, url: str | None = None, summary: str | None = None
+    ) -> None:
+        """Show what the provider calls this piece of work, as soon as it says so."""
+        self.run.external_id, self.run.external_url, self.run.summary = external_id, url, summary
+        self.changed()

@@ -1,0 +1,216 @@
+"""What CodePipeline remembers: pipelines, their stages, executions, and every action that ran.
+
+AWS page: "How pipeline executions work".
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from moto.core.base_backend import BackendDict, BaseBackend
+
+from labkit.cloud.service import AWSError
+
+TERMINAL = ("Succeeded", "Failed", "Stopped", "Superseded", "Cancelled")
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One artifact of one execution, where it lies in the artifact store."""
+
+    name: str
+    bucket: str
+    key: str
+
+    @property
+    def location(self) -> dict[str, Any]:
+        """As ListActionExecutions shows it; AWS spells `s3location` so."""
+        return {"name": self.name, "s3location": {"bucket": self.bucket, "key": self.key}}
+
+
+@dataclass
+class ActionRun:
+    """One run of one action; a retry is a new one."""
+
+    stage: str
+    declaration: dict[str, Any]
+    status: str = "InProgress"
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    started: datetime = field(default_factory=now)
+    updated: datetime = field(default_factory=now)
+    updated_by: str | None = None
+    configuration: dict[str, str] = field(default_factory=dict)  # variables resolved
+    inputs: list[Artifact] = field(default_factory=list)
+    outputs: list[Artifact] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
+    external_id: str | None = None
+    external_url: str | None = None
+    summary: str | None = None
+    error: dict[str, str] | None = None
+    token: str | None = None  # of a pending approval
+    answered: threading.Event = field(default_factory=threading.Event)
+    answer: dict[str, str] | None = None  # of an approval
+
+    @property
+    def name(self) -> str:
+        return self.declaration["name"]
+
+    @property
+    def run_order(self) -> int:
+        return self.declaration.get("runOrder", 1)
+
+
+@dataclass
+class StageRun:
+    """One execution's passage through one stage."""
+
+    execution_id: str
+    declaration: dict[str, Any]
+    status: str = "InProgress"
+    actions: dict[str, ActionRun] = field(default_factory=dict)  # the latest run of each
+    attempts: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.declaration["name"]
+
+    def in_progress(self) -> list[ActionRun]:
+        return [run for run in self.actions.values() if run.status == "InProgress"]
+
+
+@dataclass
+class Execution:
+    """One pipeline execution, with the declaration it started with."""
+
+    declaration: dict[str, Any]
+    trigger: dict[str, str]
+    number: int  # later executions have higher ones
+    status: str = "InProgress"
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    started: datetime = field(default_factory=now)
+    updated: datetime = field(default_factory=now)
+    stage_index: int = 0  # the stage it is in, or waits for
+    runs: list[ActionRun] = field(default_factory=list)  # oldest first
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+    revisions: list[dict[str, Any]] = field(default_factory=list)
+    namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+    source_revisions: dict[str, str] = field(default_factory=dict)  # action name -> commit id
+    stop_reason: str | None = None
+    cancelled: bool = False  # the pipeline changed; it ends when its running actions do
+    attempts: int = 1
+
+    @property
+    def stages(self) -> list[dict[str, Any]]:
+        return self.declaration["stages"]
+
+    @property
+    def over(self) -> bool:
+        return self.status in TERMINAL
+
+
+@dataclass
+class Stage:
+    """A stage as the place that executions pass: its lock, who waits before it, its transition."""
+
+    name: str
+    holder: str | None = None  # the execution that is in it
+    inbound: str | None = None  # the execution that waits before it
+    latest: StageRun | None = None
+    enabled: bool = True
+    changed_by: str | None = None
+    changed_at: datetime | None = None
+    disabled_reason: str | None = None
+
+
+@dataclass
+class Pipeline:
+    """A pipeline: its declaration, its stages' places and all its executions."""
+
+    declaration: dict[str, Any]
+    region: str
+    account_id: str
+    created: datetime = field(default_factory=now)
+    updated: datetime = field(default_factory=now)
+    tags: dict[str, str] = field(default_factory=dict)
+    executions: dict[str, Execution] = field(default_factory=dict)
+    requests: dict[str, str] = field(default_factory=dict)  # client token -> execution
+    stages: list[Stage] = field(default_factory=list)
+    revisions: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    @property
+    def name(self) -> str:
+        return self.declaration["name"]
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:codepipeline:{self.region}:{self.account_id}:{self.name}"
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name.
+
+        Raises:
+            AWSError: StageNotFoundException.
+        """
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise AWSError(
+            "StageNotFoundException", f"Stage '{name}' not found in pipeline '{self.name}'"
+        )
+
+    def execution(self, execution_id: str) -> Execution:
+        """The execution of that id.
+
+        Raises:
+            AWSError: PipelineExecutionNotFoundException.
+        """
+        if execution_id not in self.executions:
+            raise AWSError(
+                "PipelineExecutionNotFoundException",
+                f"Pipeline execution '{execution_id}' not found in pipeline '{self.name}'",
+            )
+        return self.executions[execution_id]
+
+    def newest_first(self) -> Iterator[Execution]:
+        return reversed(list(self.executions.values()))
+
+    def adopt(self, declaration: dict[str, Any]) -> None:
+        """Take a new declaration; a stage that keeps its name keeps its transition and history."""
+        known = {stage.name: stage for stage in self.stages}
+        names = [stage["name"] for stage in declaration["stages"]]
+        self.declaration = declaration
+        self.stages = [known.get(name) or Stage(name) for name in names]
+        self.updated = now()
+
+
+class CodePipelineBackend(BaseBackend):
+    def __init__(self, region_name: str, account_id: str) -> None:
+        super().__init__(region_name, account_id)
+        self.pipelines: dict[str, Pipeline] = {}
+
+    def get(self, name: str) -> Pipeline:
+        """The pipeline of that name.
+
+        Raises:
+            AWSError: PipelineNotFoundException.
+        """
+        if name not in self.pipelines:
+            raise AWSError(
+                "PipelineNotFoundException",
+                f"Account '{self.account_id}' does not have a pipeline with name '{name}'",
+            )
+        return self.pipelines[name]
+
+
+codepipeline_backends = BackendDict(CodePipelineBackend, "codepipeline")
