@@ -115,7 +115,7 @@ def _start(state_dir: Path, port: int) -> dict[str, Any]:
             stdout=output,
             stderr=output,
             cwd=state_dir,
-            env={name: value for name, value in os.environ.items() if name not in (LAB, OWNER)},
+            env=_server_environment(),
             start_new_session=True,
         )
     deadline = time.monotonic() + START_SECONDS
@@ -135,6 +135,15 @@ def _start(state_dir: Path, port: int) -> dict[str, Any]:
             return _start(state_dir, 0)
         raise LaunchError(f"Port {port} is taken. Choose another with --port, or leave it out.")
     raise LaunchError(f"The local AWS did not start. The end of {log}:\n{tail}")
+
+
+def _server_environment() -> dict[str, str]:
+    """This process's environment, less the user's AWS settings and the marks of an owner."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("AWS_") and name not in (LAB, OWNER)
+    }
 
 
 def _last_port(state_dir: Path) -> int:

@@ -26,17 +26,17 @@ from typing import Any
 
 import psutil
 from cheroot import wsgi
-from labkit.cloud.codebuild.service import CodeBuild
-from labkit.cloud.codedeploy.service import CodeDeploy
-from labkit.cloud.compute import hosts
 from moto.core.request import Request
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.wrappers import Response
 
 from labkit.cloud import bus, identity, runtime
+from labkit.cloud.codebuild.service import CodeBuild
 from labkit.cloud.codecommit import http as git_http
 from labkit.cloud.codecommit.service import CodeCommit
+from labkit.cloud.codedeploy.service import CodeDeploy
 from labkit.cloud.codepipeline.service import CodePipeline
+from labkit.cloud.compute import hosts
 from labkit.cloud.door import Door
 from labkit.cloud.processes import JUPYTERLAB, Processes
 from labkit.cloud.service import Service

@@ -1,0 +1,112 @@
+"""Zips and tars as artifacts and bundles travel: packed with their modes, unpacked with care.
+
+An archive comes from a build, so from anybody: a member that would land outside the directory it is
+unpacked to (`..`, an absolute path, a link that leads out) is refused before anything is written.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+MAX_BYTES = 4 << 30
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class ArchiveError(Exception):
+    """An archive that cannot be unpacked, or must not be."""
+
+
+def pack(root: Path, names: Iterable[str]) -> bytes:
+    """A zip of files below `root`, executable bits and symbolic links kept.
+
+    Args:
+        names: paths relative to `root`, with `/`.
+    """
+    output = io.BytesIO()
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in names:
+            path = root / name
+            info = zipfile.ZipInfo(name, _EPOCH)
+            mode = path.lstat().st_mode
+            info.external_attr = mode << 16
+            info.compress_type = zipfile.ZIP_DEFLATED
+            is_link = stat.S_ISLNK(mode)
+            archive.writestr(info, os.fsencode(path.readlink()) if is_link else path.read_bytes())
+    return output.getvalue()
+
+
+def unpack(body: bytes, kind: str, destination: Path) -> None:
+    """Unpack a zip, tar or tgz below `destination`, which is made.
+
+    Args:
+        kind: `zip`, `tar` or `tgz`.
+
+    Raises:
+        ArchiveError: not an archive of that kind, too large, or a member that leads outside.
+    """
+    destination.mkdir(parents=True, exist_ok=True)
+    try:
+        if kind == "zip":
+            _unpack_zip(body, destination)
+        else:
+            _unpack_tar(body, destination)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+        raise ArchiveError(f"not a readable {kind} archive: {error}") from error
+
+
+def _unpack_zip(body: bytes, destination: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > MAX_BYTES:
+            raise ArchiveError(f"it would unpack to more than {MAX_BYTES >> 30} GB")
+        for member in members:
+            _check(member.filename)
+        links = []
+        for member in members:
+            mode = member.external_attr >> 16
+            path = destination / member.filename
+            if member.is_dir():
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if stat.S_ISLNK(mode):
+                links.append((path, archive.read(member).decode()))
+                continue
+            with archive.open(member) as source, path.open("wb") as target:
+                while block := source.read(1 << 20):
+                    target.write(block)
+            if mode & 0o777:
+                path.chmod(mode & 0o777)
+        # links last, so that no file is written through one
+        for path, target_name in links:
+            _check_link(destination, path, target_name)
+            path.unlink(missing_ok=True)
+            path.symlink_to(target_name)
+
+
+def _unpack_tar(body: bytes, destination: Path) -> None:
+    try:
+        with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+            if sum(member.size for member in archive.getmembers()) > MAX_BYTES:
+                raise ArchiveError(f"it would unpack to more than {MAX_BYTES >> 30} GB")
+            archive.extractall(destination, filter="tar")
+    except tarfile.FilterError as error:
+        raise ArchiveError(f"a member leads outside: {error}") from error
+
+
+def _check(name: str) -> None:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise ArchiveError(f"the member {name!r} leads outside the archive")
+
+
+def _check_link(destination: Path, path: Path, target: str) -> None:
+    resolved = Path(os.path.normpath(path.parent / target))
+    if Path(target).is_absolute() or not resolved.is_relative_to(destination):
+        raise ArchiveError(f"the link {path.name!r} leads outside the archive")

@@ -1,0 +1,216 @@
+"""What CodeBuild remembers: projects, and builds with their phases.
+
+AWS page: "Build" in the CodeBuild API Reference.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from moto.core.base_backend import BackendDict, BaseBackend
+
+from labkit.cloud.service import AWSError
+
+Fields = dict[str, Any]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Phase:
+    """One phase of one build. The running one has no status yet; COMPLETED never gets one."""
+
+    type: str
+    started: datetime = field(default_factory=now)
+    ended: datetime | None = None
+    status: str | None = None
+    contexts: list[dict[str, str]] | None = None
+
+    @property
+    def seconds(self) -> float:
+        return ((self.ended or now()) - self.started).total_seconds()
+
+    def fields(self) -> Fields:
+        shown: Fields = {"phaseType": self.type, "startTime": self.started}
+        if self.status is not None:
+            shown |= {
+                "phaseStatus": self.status,
+                "endTime": self.ended,
+                "durationInSeconds": round(self.seconds),
+            }
+        if self.contexts is not None:
+            shown["contexts"] = self.contexts
+        return shown
+
+
+@dataclass
+class Project:
+    """A build project; `declared` is what its owner said of it."""
+
+    declared: Fields
+    arn: str
+    created: datetime = field(default_factory=now)
+    modified: datetime = field(default_factory=now)
+    next_build_number: int = 1
+
+    @property
+    def name(self) -> str:
+        return self.declared["name"]
+
+    def fields(self) -> Fields:
+        defaults: Fields = {
+            "timeoutInMinutes": 60,
+            "queuedTimeoutInMinutes": 480,
+            "encryptionKey": f"arn:aws:kms:{self.arn.split(':')[3]}:{self.arn.split(':')[4]}:alias/aws/s3",
+            "cache": {"type": "NO_CACHE"},
+            "badge": {"badgeEnabled": False},
+            "projectVisibility": "PRIVATE",
+        }
+        shown = {key: value for key, value in self.declared.items() if key != "badgeEnabled"}
+        return {
+            **defaults,
+            **shown,
+            "arn": self.arn,
+            "created": self.created,
+            "lastModified": self.modified,
+        }
+
+
+@dataclass
+class Build:
+    """One build: the project's settings with the overrides it was started with, and how it went."""
+
+    project: Project
+    settings: Fields  # source, artifacts, environment, buildspec..., after overrides
+    number: int
+    initiator: str
+    uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
+    status: str = "IN_PROGRESS"
+    started: datetime = field(default_factory=now)
+    ended: datetime | None = None
+    phases: list[Phase] = field(default_factory=list)
+    source_version: str | None = None
+    resolved_source_version: str | None = None
+    exported: list[dict[str, str]] = field(default_factory=list)
+    artifact: Fields = field(default_factory=dict)
+    secondary_artifacts: list[Fields] = field(default_factory=list)
+    stop_requested: threading.Event = field(default_factory=threading.Event)
+    timed_out: bool = False
+
+    @property
+    def id(self) -> str:
+        return f"{self.project.name}:{self.uuid}"
+
+    @property
+    def arn(self) -> str:
+        return self.project.arn.replace(":project/", ":build/") + f":{self.uuid}"
+
+    @property
+    def region(self) -> str:
+        return self.project.arn.split(":")[3]
+
+    @property
+    def account(self) -> str:
+        return self.project.arn.split(":")[4]
+
+    @property
+    def log_group(self) -> str:
+        named = _cloudwatch(self.settings).get("groupName")
+        return named or f"/aws/codebuild/{self.project.name}"
+
+    @property
+    def log_stream(self) -> str:
+        prefix = _cloudwatch(self.settings).get("streamName")
+        return f"{prefix}/{self.uuid}" if prefix else self.uuid
+
+    @property
+    def logs_enabled(self) -> bool:
+        return _cloudwatch(self.settings).get("status", "ENABLED") == "ENABLED"
+
+    def fields(self) -> Fields:
+        """The build as BatchGetBuilds returns it."""
+        settings, over = self.settings, self.ended is not None
+        shown: Fields = {
+            "id": self.id,
+            "arn": self.arn,
+            "buildNumber": self.number,
+            "startTime": self.started,
+            "endTime": self.ended,
+            "currentPhase": self.phases[-1].type if self.phases else "SUBMITTED",
+            "buildStatus": self.status,
+            "sourceVersion": self.source_version,
+            "resolvedSourceVersion": self.resolved_source_version,
+            "projectName": self.project.name,
+            "phases": [phase.fields() for phase in self.phases],
+            "source": settings["source"],
+            "secondarySources": settings.get("secondarySources") or [],
+            "secondarySourceVersions": settings.get("secondarySourceVersions") or [],
+            "artifacts": self.artifact,
+            "secondaryArtifacts": self.secondary_artifacts,
+            "cache": settings.get("cache") or {"type": "NO_CACHE"},
+            "environment": settings["environment"],
+            "serviceRole": settings["serviceRole"],
+            "logs": self._logs(),
+            "timeoutInMinutes": settings.get("timeoutInMinutes", 60),
+            "queuedTimeoutInMinutes": settings.get("queuedTimeoutInMinutes", 480),
+            "buildComplete": over,
+            "initiator": self.initiator,
+            "encryptionKey": settings.get("encryptionKey")
+            or f"arn:aws:kms:{self.region}:{self.account}:alias/aws/s3",
+            "exportedEnvironmentVariables": self.exported,
+        }
+        return {key: value for key, value in shown.items() if value is not None}
+
+    def _logs(self) -> Fields:
+        if not self.logs_enabled:
+            return {"cloudWatchLogs": {"status": "DISABLED"}}
+        group, stream = self.log_group, self.log_stream
+        quoted = (part.replace("/", "$252F") for part in (group, stream))
+        link = (
+            f"https://console.aws.amazon.com/cloudwatch/home?region={self.region}"
+            "#logsV2:log-groups/log-group/{}/log-events/{}".format(*quoted)
+        )
+        return {
+            "groupName": group,
+            "streamName": stream,
+            "deepLink": link,
+            "cloudWatchLogsArn": f"arn:aws:logs:{self.region}:{self.account}:log-group:{group}:log-stream:{stream}",
+            "cloudWatchLogs": {"status": "ENABLED", "groupName": group},
+        }
+
+
+def _cloudwatch(settings: Fields) -> Fields:
+    return (settings.get("logsConfig") or {}).get("cloudWatchLogs") or {}
+
+
+class CodeBuildBackend(BaseBackend):
+    def __init__(self, region_name: str, account_id: str) -> None:
+        super().__init__(region_name, account_id)
+        self.projects: dict[str, Project] = {}
+        self.builds: dict[str, Build] = {}  # by id, oldest first
+        self.lock = threading.RLock()
+
+    def project(self, name_or_arn: str) -> Project:
+        """The project of that name or ARN.
+
+        Raises:
+            AWSError: ResourceNotFoundException.
+        """
+        name = name_or_arn.rpartition("/")[2]
+        if name not in self.projects:
+            arn = f"arn:aws:codebuild:{self.region_name}:{self.account_id}:project/{name}"
+            raise AWSError("ResourceNotFoundException", f"Project cannot be found: {arn}")
+        return self.projects[name]
+
+    def build(self, id_or_arn: str) -> Build | None:
+        """The build of that id or ARN, or None."""
+        return self.builds.get(id_or_arn.rpartition("build/")[2])
+
+
+codebuild_backends = BackendDict(CodeBuildBackend, "codebuild")

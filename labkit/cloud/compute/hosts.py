@@ -1,0 +1,182 @@
+"""Hosts: an EC2 instance that runs in moto is a directory, a port, and the processes of its hooks.
+
+When an instance is launched it gets a free loopback port for as long as it lives, shown as its tag
+`labkit:port`, and 127.0.0.1 as its public address, so that who only knows the EC2 API finds its
+site. A stopped or terminated instance has no processes; a terminated one no directory either.
+User data is not run: a host has Node and the CodeDeploy agent from the start.
+
+AWS page: "Amazon EC2 instance state changes".
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moto.ec2.models import ec2_backends
+from moto.ec2.models.instances import Instance, InstanceBackend
+
+from labkit.cloud import clients, runtime, runtimes
+from labkit.cloud.clients import Session
+from labkit.cloud.processes import passed_on_environment
+
+logger = logging.getLogger(__name__)
+
+PORT_TAG = "labkit:port"
+EC2 = "ec2.amazonaws.com"
+
+
+class HostError(Exception):
+    """A host that cannot be reached or has no credentials."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """One running instance as the agent on it sees it."""
+
+    instance_id: str
+    region: str
+    account_id: str
+    port: int
+    profile_arn: str | None
+
+    @property
+    def root(self) -> Path:
+        """The directory that stands for the host's `/`."""
+        return runtime.current().directory("hosts", self.instance_id)
+
+    @property
+    def owner(self) -> str:
+        return f"host/{self.instance_id}"
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:ec2:{self.region}:{self.account_id}:instance/{self.instance_id}"
+
+    def path(self, absolute: str) -> Path:
+        """Where an absolute path of the host lies on this machine."""
+        return Path(os.path.normpath(self.root / absolute.lstrip("/")))
+
+    def session(self) -> Session:
+        """The credentials of the instance profile's role.
+
+        Raises:
+            HostError: the instance has no profile, or the profile no role.
+            botocore.exceptions.ClientError: the role does not trust EC2.
+        """
+        if self.profile_arn is None:
+            raise HostError(
+                "Missing credentials - please check if this instance was started with an IAM instance profile"
+            )
+        name = self.profile_arn.rpartition("/")[2]
+        iam = clients.as_service(EC2, self.region).client("iam")
+        roles = iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]["Roles"]
+        if not roles:
+            raise HostError(f"The instance profile {name} has no role")
+        return clients.assume_role(
+            EC2, roles[0]["Arn"], self.instance_id, self.region, source_arn=self.arn
+        )
+
+    def environment(self, session: Session | None) -> dict[str, str]:
+        """What a process on this host finds in its environment."""
+        node = runtimes.nodejs()
+        own = {
+            "PATH": os.pathsep.join([str(node.bin_dir), os.environ.get("PATH", os.defpath)]),
+            "HOME": str(self.root),
+            "HOST_ROOT": str(self.root),
+            "INSTANCE_ID": self.instance_id,
+            "PORT": str(self.port),
+            "LISTEN_ADDRESS": "127.0.0.1",
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_ENDPOINT_URL": runtime.current().endpoint_url,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+        return {**passed_on_environment(), **own, **(session.environment if session else {})}
+
+
+def find(instance_id: str, region: str, account_id: str) -> Host | None:
+    """The host of an instance, or None if it does not run."""
+    for instance in ec2_backends[account_id][region].all_running_instances():
+        if instance.id == instance_id:
+            port = _port(instance)
+            profile = _profile_arn(instance)
+            return Host(instance_id, region, account_id, port, profile) if port else None
+    return None
+
+
+def start() -> None:
+    """Make moto's instances hosts: called once, when the local AWS starts."""
+    launch = InstanceBackend.run_instances
+    stop, terminate = InstanceBackend.stop_instances, InstanceBackend.terminate_instances
+
+    def run_instances(self: Any, *arguments: Any, **keywords: Any) -> Any:
+        reservation = launch(self, *arguments, **keywords)
+        for instance in reservation.instances:
+            _become_host(instance)
+        # moto gives the profile to the first instance of a reservation only
+        profile = {
+            key: keywords[key]
+            for key in ("iam_instance_profile_name", "iam_instance_profile_arn")
+            if keywords.get(key)
+        }
+        for instance in reservation.instances[1:] if profile else []:
+            self.associate_iam_instance_profile(instance_id=instance.id, **profile)
+        return reservation
+
+    def stop_instances(self: Any, instance_ids: list[str], *arguments: Any, **keywords: Any) -> Any:
+        answer = stop(self, instance_ids, *arguments, **keywords)
+        _end_processes(instance_ids)
+        return answer
+
+    def terminate_instances(self: Any, instance_ids: list[str]) -> Any:
+        answer = terminate(self, instance_ids)
+        _end_processes(instance_ids)
+        for instance_id in instance_ids:
+            shutil.rmtree(runtime.current().state_dir / "hosts" / instance_id, ignore_errors=True)
+        return answer
+
+    InstanceBackend.run_instances = run_instances  # type: ignore[method-assign]
+    InstanceBackend.stop_instances = stop_instances  # type: ignore[method-assign]
+    InstanceBackend.terminate_instances = terminate_instances  # type: ignore[method-assign]
+    loopback = property(lambda self: "127.0.0.1" if self.state == "running" else None)
+    Instance.public_ip = Instance.public_ip_address = loopback  # type: ignore[assignment]
+    Instance.public_dns_name = property(  # type: ignore[assignment]
+        lambda self: "localhost" if self.state == "running" else None
+    )
+
+
+def _become_host(instance: Any) -> None:
+    instance.add_tags({PORT_TAG: str(_free_port())})
+    directory = runtime.current().directory("hosts", instance.id)
+    if instance.user_data:
+        logger.info("%s: user data is not run; Node and the agent are there", instance.id)
+    logger.info("%s is a host: %s, port %s", instance.id, directory, _port(instance))
+
+
+def _end_processes(instance_ids: list[str]) -> None:
+    for instance_id in instance_ids:
+        runtime.current().processes.end(f"host/{instance_id}", grace_seconds=2)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _port(instance: Any) -> int | None:
+    tags = {tag["key"]: tag["value"] for tag in instance.get_tags()}
+    return int(tags[PORT_TAG]) if tags.get(PORT_TAG, "").isdigit() else None
+
+
+def _profile_arn(instance: Any) -> str | None:
+    backend = ec2_backends[instance.owner_id][instance.region_name]
+    association = backend.iam_instance_profile_associations.get(instance.id)
+    return association.iam_instance_profile.arn if association else None

@@ -1,0 +1,45 @@
+"""Reads AWS back: what was built, released and deployed, when, and at what price.
+
+Frames (pandas) come from the services' own history operations; a chart is drawn from a frame.
+`waiting` asks until something is over; `snapshot` is one execution at one moment.
+"""
+
+from labkit.observe.builds import build_phases, builds, chart_build_phases, reported_tests
+from labkit.observe.charts import Chart
+from labkit.observe.costs import chart_costs, costs, estimate, prices, usage
+from labkit.observe.deployments import chart_deployments, deployment_outcomes, lifecycle_events
+from labkit.observe.executions import actions, chart_timeline, executions
+from labkit.observe.snapshot import Snapshot, snapshot
+from labkit.observe.waiting import (
+    execution_of,
+    latest_execution,
+    wait_for_build,
+    wait_for_deployment,
+    wait_for_execution,
+)
+
+__all__ = [
+    "Chart",
+    "Snapshot",
+    "actions",
+    "build_phases",
+    "builds",
+    "chart_build_phases",
+    "chart_costs",
+    "chart_deployments",
+    "chart_timeline",
+    "costs",
+    "deployment_outcomes",
+    "estimate",
+    "execution_of",
+    "executions",
+    "latest_execution",
+    "lifecycle_events",
+    "prices",
+    "reported_tests",
+    "snapshot",
+    "usage",
+    "wait_for_build",
+    "wait_for_deployment",
+    "wait_for_execution",
+]

@@ -1,0 +1,145 @@
+"""What CodeBuild did: builds, their phases and their tests, read back through its API.
+
+AWS page: "View build details in AWS CodeBuild".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from labkit.lab import Lab
+from labkit.observe.charts import Chart, bar, empty, legend, name_rows, new_axes
+
+# in the order they run; COMPLETED is a moment, not a phase
+PHASES = ["SUBMITTED", "QUEUED", "PROVISIONING", "DOWNLOAD_SOURCE", "INSTALL", "PRE_BUILD",
+          "BUILD", "POST_BUILD", "UPLOAD_ARTIFACTS", "FINALIZING"]  # fmt: skip
+
+
+def all_builds(lab: Lab) -> list[dict[str, Any]]:
+    """Every build of the project as BatchGetBuilds describes it, oldest first."""
+    codebuild = lab.client("codebuild")
+    pages = codebuild.get_paginator("list_builds_for_project").paginate(
+        projectName=lab.project, sortOrder="ASCENDING"
+    )
+    return [
+        build
+        for page in pages
+        if page["ids"]
+        for build in sorted(
+            codebuild.batch_get_builds(ids=page["ids"])["builds"],
+            key=lambda build: build["buildNumber"],
+        )
+    ]
+
+
+def builds(lab: Lab) -> pd.DataFrame:
+    """A row for each build: build, status, commit, initiator, started, seconds, id."""
+    rows = [
+        {
+            "build": build["buildNumber"],
+            "status": build["buildStatus"],
+            "commit": (build.get("resolvedSourceVersion") or "")[:8],
+            "initiator": build.get("initiator", ""),
+            "started": build["startTime"],
+            "seconds": _seconds(build),
+            "id": build["id"],
+        }
+        for build in all_builds(lab)
+    ]
+    columns = ["build", "status", "commit", "initiator", "started", "seconds", "id"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def build_phases(lab: Lab) -> pd.DataFrame:
+    """A row for each phase of each build: build, phase, status, seconds, start, message."""
+    rows = [
+        {
+            "build": build["buildNumber"],
+            "phase": phase["phaseType"],
+            "status": phase.get("phaseStatus", "IN_PROGRESS"),
+            "seconds": _seconds(phase),
+            "start": phase["startTime"],
+            "message": " ".join(
+                context.get("message") or "" for context in phase.get("contexts") or []
+            ).strip(),
+        }
+        for build in all_builds(lab)
+        for phase in build.get("phases", [])
+        if phase["phaseType"] in PHASES
+    ]
+    columns = ["build", "phase", "status", "seconds", "start", "message"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def reported_tests(lab: Lab, build_id: str) -> pd.DataFrame:
+    """A row for each test that a build reported: test, status, milliseconds, message.
+
+    AWS page: "Work with test reports in AWS CodeBuild".
+    """
+    codebuild = lab.client("codebuild")
+    arns = codebuild.batch_get_builds(ids=[build_id])["builds"][0].get("reportArns", [])
+    rows = [
+        {
+            "test": case["name"],
+            "status": case["status"],
+            "milliseconds": case.get("durationInNanoSeconds", 0) / 1e6,
+            "message": case.get("message", ""),
+        }
+        for arn in arns
+        for page in codebuild.get_paginator("describe_test_cases").paginate(reportArn=arn)
+        for case in page["testCases"]
+    ]
+    return pd.DataFrame(rows, columns=["test", "status", "milliseconds", "message"])
+
+
+def chart_build_phases(phases: pd.DataFrame) -> Chart:
+    """Where the time of each build went: a bar for each build, a segment for each phase.
+
+    Args:
+        phases: what `build_phases` returned.
+    """
+    title = "Where the time of each build went"
+    timed = phases.dropna(subset=["seconds"])
+    if timed.empty:
+        return empty(title, "no build has run yet")
+    numbers = sorted(timed["build"].unique())
+    figure, axes = new_axes(len(numbers) + 1, title, "seconds")
+    for row, number in enumerate(numbers):
+        start = 0.0
+        for phase in timed[timed["build"] == number].itertuples():
+            bar(axes, row, start, phase.seconds, PHASES.index(phase.phase), phase.phase)
+            start += phase.seconds
+        failed = _failed_phase(timed, number)
+        note = f" {start:.1f} s" + (f", {failed} failed" if failed else "")
+        axes.text(start, row, note, va="center", fontsize=9)
+    axes.margins(x=0.2)
+    name_rows(axes, [f"build {number}" for number in numbers])
+    legend(axes)
+    return Chart(figure, f"{title}: {_longest(timed, numbers)}")
+
+
+def _longest(timed: pd.DataFrame, numbers: list[int]) -> str:
+    parts = []
+    for number in numbers:
+        mine = timed[timed["build"] == number]
+        longest = mine.loc[mine["seconds"].idxmax()]
+        failed = _failed_phase(timed, number)
+        parts.append(
+            f"build {number} {mine['seconds'].sum():.1f} s, longest phase {longest['phase']} "
+            f"with {longest['seconds']:.1f} s" + (f", {failed} failed" if failed else "")
+        )
+    return "; ".join(parts) + "."
+
+
+def _failed_phase(timed: pd.DataFrame, number: int) -> str | None:
+    mine = timed[(timed["build"] == number) & ~timed["status"].isin(["SUCCEEDED", "IN_PROGRESS"])]
+    return None if mine.empty else str(mine["phase"].iloc[0])
+
+
+def _seconds(item: dict[str, Any]) -> float | None:
+    """Finer than durationInSeconds, which is whole seconds."""
+    if item.get("endTime") is None:
+        return None
+    return (item["endTime"] - item["startTime"]).total_seconds()

@@ -1,0 +1,154 @@
+"""What CodeDeploy did: deployments, what they came to, and each step on each instance.
+
+AWS pages: "View deployment details"; "AppSpec 'hooks' section" (the order of lifecycle events).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from labkit.lab import Lab
+from labkit.observe.charts import Chart, bar, empty, legend, name_rows, new_axes
+from labkit.observe.executions import action_runs
+
+STATES = ["Succeeded", "Failed", "InProgress", "Stopped", "Created"]
+ROLLBACK = "codeDeployRollback"
+
+
+def all_deployments(lab: Lab) -> list[dict[str, Any]]:
+    """Every deployment of the group as BatchGetDeployments describes it, oldest first."""
+    codedeploy = lab.client("codedeploy")
+    pages = codedeploy.get_paginator("list_deployments").paginate(
+        applicationName=lab.application, deploymentGroupName=lab.fleet
+    )
+    infos = [
+        info
+        for page in pages
+        for start in range(0, len(page["deployments"]), 25)
+        for info in codedeploy.batch_get_deployments(
+            deploymentIds=page["deployments"][start : start + 25]
+        )["deploymentsInfo"]
+    ]
+    return sorted(infos, key=lambda info: info["createTime"])
+
+
+def deployment_outcomes(lab: Lab) -> pd.DataFrame:
+    """A row for each deployment, oldest first.
+
+    Columns: deployment, status, creator, commit, started, seconds, succeeded, failed, skipped (the
+    number of instances), rolls_back (the deployment whose failure it undoes), error.
+    """
+    commits = _commits_by_key(lab)
+    rows = []
+    for info in all_deployments(lab):
+        overview = info.get("deploymentOverview", {})
+        key = info.get("revision", {}).get("s3Location", {}).get("key", "")
+        undone = info.get("rollbackInfo", {}).get("rollbackTriggeringDeploymentId", "")
+        rows.append(
+            {
+                "deployment": info["deploymentId"],
+                "status": info["status"],
+                "creator": info.get("creator", ""),
+                "commit": commits.get(key, "")[:8],
+                "started": info["createTime"],
+                "seconds": _seconds(info.get("createTime"), info.get("completeTime")),
+                "succeeded": overview.get("Succeeded", 0),
+                "failed": overview.get("Failed", 0),
+                "skipped": overview.get("Skipped", 0),
+                "rolls_back": undone,
+                "error": info.get("errorInformation", {}).get("code", ""),
+            }
+        )
+    columns = ["deployment", "status", "creator", "commit", "started", "seconds", "succeeded",
+               "failed", "skipped", "rolls_back", "error"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def lifecycle_events(lab: Lab, deployment_id: str) -> pd.DataFrame:
+    """A row for each lifecycle event on each instance, in order.
+
+    Columns: instance, event, status, seconds, script, message, log (the tail of what it printed).
+    """
+    codedeploy = lab.client("codedeploy")
+    pages = codedeploy.get_paginator("list_deployment_targets").paginate(deploymentId=deployment_id)
+    ids = [one for page in pages for one in page["targetIds"]]
+    targets = (
+        codedeploy.batch_get_deployment_targets(deploymentId=deployment_id, targetIds=ids)[
+            "deploymentTargets"
+        ]
+        if ids
+        else []
+    )
+    rows = []
+    for target in (item["instanceTarget"] for item in targets):
+        for event in target.get("lifecycleEvents", []):
+            diagnostics = event.get("diagnostics") or {}
+            rows.append(
+                {
+                    "instance": target["targetId"],
+                    "event": event["lifecycleEventName"],
+                    "status": event["status"],
+                    "seconds": _seconds(event.get("startTime"), event.get("endTime")),
+                    "script": diagnostics.get("scriptName", ""),
+                    "message": diagnostics.get("message", ""),
+                    "log": diagnostics.get("logTail", ""),
+                }
+            )
+    columns = ["instance", "event", "status", "seconds", "script", "message", "log"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def chart_deployments(outcomes: pd.DataFrame) -> Chart:
+    """How long each deployment took and what it came to.
+
+    Args:
+        outcomes: what `deployment_outcomes` returned.
+    """
+    title = "How each deployment went"
+    if outcomes.empty:
+        return empty(title, "nothing has been deployed yet")
+    figure, axes = new_axes(len(outcomes) + 1, title, "seconds from creation to completion")
+    said = []
+    for row, one in enumerate(outcomes.itertuples()):
+        seconds = 0.0 if pd.isna(one.seconds) else one.seconds
+        bar(axes, row, 0, seconds, STATES.index(one.status), one.status)
+        text = f"{one.status}: {one.succeeded} succeeded, {one.failed} failed"
+        if one.skipped:
+            text += f", {one.skipped} skipped"
+        if one.rolls_back:
+            text += ", a rollback"
+        axes.text(seconds, row, f" {seconds:.1f} s, {text}", va="center", fontsize=9)
+        said.append(f"{one.deployment} {text} ({seconds:.1f} s)")
+    axes.set_xlim(0, 2.2 * max(outcomes["seconds"].max(), 1e-3))
+    name_rows(axes, [_row_name(one) for one in outcomes.itertuples()])
+    legend(axes)
+    return Chart(figure, f"{title}: {'; '.join(said)}.")
+
+
+def _row_name(one: Any) -> str:
+    return f"{one.deployment} ({one.commit})" if one.commit else one.deployment
+
+
+def _commits_by_key(lab: Lab) -> dict[str, str]:
+    """Which commit an artifact was built from: the execution that made it says so."""
+    try:
+        runs = action_runs(lab)
+    except lab.client("codepipeline").exceptions.PipelineNotFoundException:
+        return {}  # deployed by hand so far
+    commits = {
+        run["pipelineExecutionId"]: run["output"]["outputVariables"]["CommitId"]
+        for run in runs
+        if "CommitId" in run.get("output", {}).get("outputVariables", {})
+    }
+    return {
+        artifact["s3location"]["key"]: commits.get(run["pipelineExecutionId"], "")
+        for run in runs
+        for artifact in run.get("output", {}).get("outputArtifacts", [])
+        if "s3location" in artifact
+    }
+
+
+def _seconds(start: Any, end: Any) -> float | None:
+    return None if start is None or end is None else (end - start).total_seconds()

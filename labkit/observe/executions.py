@@ -1,0 +1,113 @@
+"""What CodePipeline did: executions and their actions, read back through its API.
+
+AWS page: "View execution history" in the CodePipeline User Guide.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from labkit.lab import Lab
+from labkit.observe.charts import Chart, bar, empty, legend, name_rows, new_axes
+
+# chart styles, so that a state looks the same in every chart
+STATES = ["Succeeded", "Failed", "InProgress", "Stopped", "Abandoned"]
+
+
+def executions(lab: Lab) -> pd.DataFrame:
+    """A row for each execution, oldest first.
+
+    Columns: execution, status, trigger, commit, message, started, seconds.
+    """
+    pages = (
+        lab.client("codepipeline")
+        .get_paginator("list_pipeline_executions")
+        .paginate(pipelineName=lab.pipeline)
+    )
+    rows = []
+    for summary in (item for page in pages for item in page["pipelineExecutionSummaries"]):
+        revision = (summary.get("sourceRevisions") or [{}])[0]
+        rows.append(
+            {
+                "execution": summary["pipelineExecutionId"],
+                "status": summary["status"],
+                "trigger": summary.get("trigger", {}).get("triggerType", ""),
+                "commit": revision.get("revisionId", "")[:8],
+                "message": revision.get("revisionSummary", ""),
+                "started": summary["startTime"],
+                "seconds": _seconds(summary),
+            }
+        )
+    columns = ["execution", "status", "trigger", "commit", "message", "started", "seconds"]
+    return pd.DataFrame(rows[::-1], columns=columns)
+
+
+def actions(lab: Lab, execution_id: str | None = None) -> pd.DataFrame:
+    """A row for each action run, oldest first; of one execution, or of all.
+
+    Columns: execution, stage, action, provider, status, started, seconds, external_id, error.
+    """
+    rows = []
+    for run in action_runs(lab, execution_id):
+        result = run.get("output", {}).get("executionResult", {})
+        rows.append(
+            {
+                "execution": run["pipelineExecutionId"],
+                "stage": run["stageName"],
+                "action": run["actionName"],
+                "provider": run["input"]["actionTypeId"]["provider"],
+                "status": run["status"],
+                "started": run["startTime"],
+                "seconds": _seconds(run),
+                "external_id": result.get("externalExecutionId", ""),
+                "error": result.get("errorDetails", {}).get("message", ""),
+            }
+        )
+    columns = ["execution", "stage", "action", "provider", "status", "started", "seconds",
+               "external_id", "error"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def action_runs(lab: Lab, execution_id: str | None = None) -> list[dict[str, Any]]:
+    """ListActionExecutions, all pages, oldest first."""
+    wanted = {"filter": {"pipelineExecutionId": execution_id}} if execution_id else {}
+    pages = (
+        lab.client("codepipeline")
+        .get_paginator("list_action_executions")
+        .paginate(pipelineName=lab.pipeline, **wanted)
+    )
+    runs = [run for page in pages for run in page["actionExecutionDetails"]]
+    return sorted(runs, key=lambda run: run["startTime"])
+
+
+def chart_timeline(runs: pd.DataFrame) -> Chart:
+    """When each action of one execution ran: a bar for each action, from the execution's start.
+
+    Args:
+        runs: what `actions` returned; of several executions the last is drawn.
+    """
+    title = "When each action ran"
+    if runs.empty:
+        return empty(title, "no action has run yet")
+    mine = runs[runs["execution"] == runs["execution"].iloc[-1]]
+    zero = mine["started"].min()
+    figure, axes = new_axes(len(mine) + 1, title, "seconds since the execution's first action")
+    said = []
+    for row, run in enumerate(mine.itertuples()):
+        start = (run.started - zero).total_seconds()
+        seconds = 0.0 if pd.isna(run.seconds) else run.seconds
+        bar(axes, row, start, seconds, STATES.index(run.status), run.status)
+        axes.text(start + seconds, row, f" {seconds:.1f} s {run.status}", va="center", fontsize=9)
+        said.append(f"{run.stage}/{run.action} {run.status} after {seconds:.1f} s")
+    axes.margins(x=0.25)
+    name_rows(axes, [f"{run.stage} / {run.action}" for run in mine.itertuples()])
+    legend(axes)
+    return Chart(figure, f"{title}: {'; '.join(said)}.")
+
+
+def _seconds(item: dict[str, Any]) -> float | None:
+    if item["status"] in ("InProgress", "Stopping") or "lastUpdateTime" not in item:
+        return None
+    return max(0.0, (item["lastUpdateTime"] - item["startTime"]).total_seconds())

@@ -1,0 +1,161 @@
+"""Waiting until AWS has done something: by asking again, as any client of AWS has to.
+
+Each function returns what AWS last said; `on_change` hears of every change on the way.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from labkit.lab import Lab
+from labkit.observe.snapshot import Snapshot, snapshot
+
+TIMEOUT_SECONDS = 900.0
+
+
+def latest_execution(lab: Lab) -> str | None:
+    """The id of the execution that started last; None before the first."""
+    found = lab.client("codepipeline").list_pipeline_executions(
+        pipelineName=lab.pipeline, maxResults=1
+    )["pipelineExecutionSummaries"]
+    return found[0]["pipelineExecutionId"] if found else None
+
+
+def execution_of(lab: Lab, commit: str, timeout: float = 60.0) -> str:
+    """The id of the execution that releases `commit`; waits until the push has started it.
+
+    Args:
+        timeout: seconds.
+
+    Raises:
+        TimeoutError: no execution has taken up that commit.
+    """
+
+    def find() -> str | None:
+        for summary in lab.client("codepipeline").list_pipeline_executions(
+            pipelineName=lab.pipeline
+        )["pipelineExecutionSummaries"]:
+            for revision in summary.get("sourceRevisions", []):
+                if revision.get("revisionId") == commit:
+                    return summary["pipelineExecutionId"]
+        return None
+
+    found = _until(lab, find, bool, None, timeout, f"No execution has taken up commit {commit[:8]}")
+    assert found is not None
+    return found
+
+
+def wait_for_execution(
+    lab: Lab,
+    execution_id: str | None = None,
+    *,
+    on_change: Callable[[Snapshot], object] | None = None,
+    until: Callable[[Snapshot], object] | None = None,
+    timeout: float = TIMEOUT_SECONDS,
+) -> Snapshot:
+    """Wait until an execution is over; returns its last snapshot.
+
+    Args:
+        execution_id: None takes the one that started last.
+        on_change: called with every new snapshot.
+        until: stop earlier, when this says so: `until=lambda now: now.awaits_approval`.
+        timeout: seconds.
+
+    Raises:
+        LookupError: the pipeline has had no execution.
+        TimeoutError: it is not over in time; the message says where it stands.
+    """
+    chosen = execution_id or latest_execution(lab)
+    if chosen is None:
+        raise LookupError(f"{lab.pipeline} has had no execution")
+
+    def enough(now: Snapshot) -> bool:
+        return now.over or (until is not None and bool(until(now)))
+
+    return _until(
+        lab, lambda: snapshot(lab, chosen), enough, on_change, timeout, f"Execution {chosen}"
+    )
+
+
+def wait_for_build(
+    lab: Lab,
+    build_id: str,
+    *,
+    on_change: Callable[[dict[str, Any]], object] | None = None,
+    timeout: float = TIMEOUT_SECONDS,
+) -> dict[str, Any]:
+    """Wait until a build is complete; returns it as BatchGetBuilds describes it.
+
+    Raises:
+        LookupError: there is no such build.
+        TimeoutError: it is not complete in time (seconds).
+    """
+
+    def read() -> dict[str, Any]:
+        builds = lab.client("codebuild").batch_get_builds(ids=[build_id])["builds"]
+        if not builds:
+            raise LookupError(f"CodeBuild has no build {build_id}")
+        return builds[0]
+
+    return _until(
+        lab, read, lambda build: build["buildComplete"], on_change, timeout, f"Build {build_id}"
+    )
+
+
+def wait_for_deployment(
+    lab: Lab,
+    deployment_id: str,
+    *,
+    on_change: Callable[[dict[str, Any]], object] | None = None,
+    timeout: float = TIMEOUT_SECONDS,
+) -> dict[str, Any]:
+    """Wait until a deployment is over; returns its deploymentInfo.
+
+    Raises:
+        TimeoutError: it is not over in time (seconds).
+    """
+
+    def read() -> dict[str, Any]:
+        return lab.client("codedeploy").get_deployment(deploymentId=deployment_id)["deploymentInfo"]
+
+    def over(info: dict[str, Any]) -> bool:
+        return info["status"] in ("Succeeded", "Failed", "Stopped")
+
+    return _until(lab, read, over, on_change, timeout, f"Deployment {deployment_id}")
+
+
+def poll_seconds(lab: Lab) -> float:
+    """How long to wait before asking again: AWS throttles, the local AWS does not."""
+    return 0.25 if lab.is_local else 5.0
+
+
+def _until(
+    lab: Lab,
+    read: Callable[[], Any],
+    enough: Callable[[Any], bool],
+    on_change: Callable[[Any], object] | None,
+    timeout: float,
+    what: str,
+) -> Any:
+    deadline, before = time.monotonic() + timeout, None
+    while True:
+        now = read()
+        if on_change is not None and now != before:
+            on_change(now)
+        if enough(now):
+            return now
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} after {timeout:.0f} s: {_state(now)}")
+        before = now
+        time.sleep(poll_seconds(lab))
+
+
+def _state(now: Any) -> str:
+    if isinstance(now, Snapshot):
+        running = [action.name for action in now.actions if action.status == "InProgress"]
+        return f"{now.status}, at {', '.join(running) or 'no action'}"
+    if isinstance(now, dict):
+        return str(now.get("buildStatus") or now.get("status"))
+    return "nothing yet"

@@ -1,0 +1,68 @@
+"""Two words the pieces share: what is there already is fine, and what is gone already is fine.
+
+AWS has no "create or update": a lesson that is run twice calls create again and hears that the
+thing exists. These two turn AWS's answer into a plain yes or no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+_EXISTS = {
+    "RepositoryNameExistsException",
+    "EntityAlreadyExists",
+    "BucketAlreadyOwnedByYou",
+    "ResourceAlreadyExistsException",
+    "ApplicationAlreadyExistsException",
+    "DeploymentGroupAlreadyExistsException",
+    "PipelineNameInUseException",
+    "InvalidGroup.Duplicate",
+    "InvalidPermission.Duplicate",
+}
+_MISSING = {
+    "RepositoryDoesNotExistException",
+    "BranchDoesNotExistException",
+    "NoSuchEntity",
+    "NoSuchBucket",
+    "ResourceNotFoundException",
+    "ApplicationDoesNotExistException",
+    "DeploymentGroupDoesNotExistException",
+    "PipelineNotFoundException",
+    "InvalidGroup.NotFound",
+    "404",
+}
+
+
+def created(create: Callable[..., Any], **parameters: Any) -> dict[str, Any] | None:
+    """Call a create operation; None when the thing was there already.
+
+    Raises:
+        botocore.exceptions.ClientError: any other answer than "it exists".
+    """
+    try:
+        return create(**parameters)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _EXISTS:
+            return None
+        raise
+
+
+@contextmanager
+def missing_is_fine() -> Iterator[None]:
+    """Ends quietly when AWS says that the thing is not there."""
+    try:
+        yield
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _MISSING:
+            raise
+
+
+def found(read: Callable[..., Any], **parameters: Any) -> dict[str, Any] | None:
+    """Call a read operation; None when the thing is not there."""
+    with missing_is_fine():
+        return read(**parameters)
+    return None

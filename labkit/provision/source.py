@@ -1,0 +1,151 @@
+"""The source: a CodeCommit repository, its clone on this machine, and pushes to it.
+
+git does the work with the credentials of this environment; the AWS CLI's credential helper makes
+a password of them. AWS page: "Setup steps for HTTPS connections to AWS CodeCommit repositories".
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from labkit.lab import Lab
+from labkit.provision.aws import created, found, missing_is_fine
+
+SAMPLE_APP = Path(__file__).resolve().parents[2] / "sample_app"
+_MADE_BY_BUILDS = ("node_modules", "dist", "reports", ".git")
+
+Edit = Callable[[Path], object]
+
+
+class GitError(Exception):
+    """git did not do what it was asked; the message is what git said."""
+
+
+def create_repository(lab: Lab) -> dict[str, Any]:
+    """Create the repository, if it is not there; returns its repositoryMetadata."""
+    codecommit = lab.client("codecommit")
+    created(
+        codecommit.create_repository,
+        repositoryName=lab.repository,
+        repositoryDescription="The sample app that travels down the pipeline",
+        tags=lab.tags,
+    )
+    return codecommit.get_repository(repositoryName=lab.repository)["repositoryMetadata"]
+
+
+def clone(lab: Lab) -> Path:
+    """Clone the repository into the workspace, if it is not there; returns the directory.
+
+    A clone of an earlier repository of this name, whose history AWS no longer has, is set aside.
+    """
+    directory = lab.workspace / lab.repository
+    url = create_repository(lab)["cloneUrlHttp"]
+    if directory.exists() and tip(lab) is None and _has_commits(lab, directory):
+        directory.rename(_free_name(directory))
+    if directory.exists():
+        _git(lab, "remote", "set-url", "origin", url, cwd=directory)
+        return directory
+    _git(lab, "clone", "--quiet", url, str(directory), cwd=lab.workspace)
+    _git(lab, "symbolic-ref", "HEAD", f"refs/heads/{lab.branch}", cwd=directory)
+    own = {"user.name": "Learner", "user.email": "learner@example.com", "commit.gpgsign": "false"}
+    for key, value in own.items():
+        _git(lab, "config", key, value, cwd=directory)
+    return directory
+
+
+def first_commit(lab: Lab) -> str:
+    """Push the sample app as the first commit, if there is none; returns the branch's commit id."""
+    directory = clone(lab)
+    return tip(lab) or push(lab, "The sample app", copy_sample_app, directory=directory)
+
+
+def copy_sample_app(directory: Path) -> None:
+    """Copy the sample app into a clone, without what its builds make."""
+    ignored = shutil.ignore_patterns(*_MADE_BY_BUILDS)
+    shutil.copytree(SAMPLE_APP, directory, ignore=ignored, dirs_exist_ok=True)
+
+
+def push(lab: Lab, message: str, edit: Edit | None = None, *, directory: Path | None = None) -> str:
+    """Edit the clone, commit everything in it and push; returns the commit id.
+
+    Args:
+        edit: called with the clone's directory (see `replace`); None commits what was edited by hand.
+
+    Raises:
+        GitError: nothing has changed, or CodeCommit refused the push.
+    """
+    directory = directory or clone(lab)
+    if edit is not None:
+        edit(directory)
+    _git(lab, "add", "--all", cwd=directory)
+    _git(lab, "commit", "--quiet", "--message", message, cwd=directory)
+    _git(lab, "push", "--quiet", "origin", f"HEAD:{lab.branch}", cwd=directory)
+    return _git(lab, "rev-parse", "HEAD", cwd=directory)
+
+
+def replace(file: str, old: str, new: str) -> Edit:
+    """An edit: replace a text in one file of the clone.
+
+    Raises:
+        ValueError: when the edit is made and the file does not contain `old`.
+    """
+
+    def edit(directory: Path) -> None:
+        path = directory / file
+        text = path.read_text()
+        if old not in text:
+            raise ValueError(f"{file} does not contain {old!r}")
+        path.write_text(text.replace(old, new))
+
+    return edit
+
+
+def tip(lab: Lab) -> str | None:
+    """The commit id of the released branch; None before the first push."""
+    answer = found(
+        lab.client("codecommit").get_branch,
+        repositoryName=lab.repository,
+        branchName=lab.branch,
+    )
+    return answer["branch"]["commitId"] if answer else None
+
+
+def delete_repository(lab: Lab) -> None:
+    """Delete the repository with its history; the clone stays on this machine."""
+    with missing_is_fine():
+        lab.client("codecommit").delete_repository(repositoryName=lab.repository)
+
+
+def _has_commits(lab: Lab, directory: Path) -> bool:
+    done = subprocess.run(
+        ["git", "rev-parse", "--verify", "--quiet", "HEAD"], cwd=directory, capture_output=True
+    )
+    return done.returncode == 0
+
+
+def _free_name(directory: Path) -> Path:
+    numbers = range(1, 10_000)
+    return next(
+        path
+        for path in (directory.with_name(f"{directory.name}-earlier-{n}") for n in numbers)
+        if not path.exists()
+    )
+
+
+def _git(lab: Lab, *arguments: str, cwd: Path) -> str:
+    helper: list[str] = []
+    if not lab.is_local:  # the lab's environment names its own helper
+        command = f"!'{sys.executable}' -m awscli codecommit credential-helper $@"
+        helper = ["-c", f"credential.helper={command}", "-c", "credential.UseHttpPath=true"]
+    done = subprocess.run(
+        ["git", *helper, *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise GitError(f"git {arguments[0]}: {chr(10).join(said[-5:])}")
+    return done.stdout.strip()

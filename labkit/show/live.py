@@ -1,0 +1,117 @@
+"""The pipeline while it runs: the view of `pipeline`, kept up to date, with the approval's buttons.
+
+A thread asks AWS and sets the widgets' values; it ends with the execution. The saved notebook keeps
+the static form, because a widget without its kernel shows nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from html import escape
+from typing import Any
+
+import ipywidgets as widgets
+from botocore.exceptions import BotoCoreError, ClientError
+
+from labkit.lab import Lab
+from labkit.observe.snapshot import Snapshot
+from labkit.observe.waiting import poll_seconds
+from labkit.provision.pipeline import approve, reject
+from labkit.show.logs import Follower
+from labkit.show.pipeline import PipelineView, render
+
+TAIL_LINES = 8
+
+
+class LiveView:
+    """Shows one execution until it is over. `stop` ends it earlier, `wait` waits for it.
+
+    Args:
+        execution_id: None takes the one that started last.
+    """
+
+    def __init__(self, lab: Lab, execution_id: str | None = None) -> None:
+        self.lab, self.view = lab, PipelineView(lab, execution_id)
+        self._html, self._tail = widgets.HTML(), widgets.HTML()
+        self._buttons = widgets.HBox([_button("Approve", "check"), _button("Reject", "times")])
+        self._said = widgets.HTML()
+        for button, answer in zip(self._buttons.children, (approve, reject), strict=True):
+            button.on_click(lambda _, answer=answer: self._answer(answer))
+        self.widget = widgets.VBox([self._html, self._buttons, self._said, self._tail])
+        self._stop, self._lines = threading.Event(), deque[str](maxlen=TAIL_LINES)
+        self._follower: tuple[str, Follower] | None = None
+        self._update(self.view.snapshot())  # makes the clients here, not in the thread
+        self._thread = threading.Thread(target=self._run, name="live-view", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking; the execution goes on."""
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until the execution is over (seconds; None for ever).
+
+        While a cell waits no button works: answer an approval from code, or before this.
+        """
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._stop.wait(poll_seconds(self.lab)):
+            try:
+                now = self.view.snapshot()
+                self._update(now)
+            except (ClientError, BotoCoreError) as error:
+                self._said.value = f"<p>Stopped looking: {escape(str(error))}</p>"
+                return
+            if now.over:
+                return
+
+    def _update(self, now: Snapshot) -> None:
+        _set(self._html, render(now))
+        _set(self._tail, self._build_log(now))
+        waits = now.awaits_approval is not None
+        self._buttons.layout.display = "flex" if waits else "none"
+
+    def _build_log(self, now: Snapshot) -> str:
+        builds = [one for one in now.actions if one.provider == "CodeBuild" and one.external_id]
+        if not builds or builds[-1].external_id is None:
+            return ""
+        build_id = builds[-1].external_id
+        if self._follower is None or self._follower[0] != build_id:
+            self._follower = (build_id, Follower(self.lab, build_id))
+            self._lines.clear()
+        self._lines.extend(self._follower[1].new_lines())
+        text = escape("\n".join(self._lines))
+        return (
+            f"<div>The end of the log of {escape(build_id.split(':')[0])}:</div>"
+            f'<pre style="white-space:pre-wrap;line-height:1.3;margin:0">{text}</pre>'
+            if text
+            else ""
+        )
+
+    def _answer(self, answer: Any) -> None:
+        try:
+            done = answer(self.lab)
+            self._said.value = "" if done else "<p>Nothing waits for an answer.</p>"
+        except (ClientError, BotoCoreError) as error:
+            self._said.value = f"<p>{escape(str(error))}</p>"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        bundle = self.widget._repr_mimebundle_() or {}
+        return {**bundle, "text/html": self._html.value, "text/plain": repr(self.view)}
+
+
+def live(lab: Lab, execution_id: str | None = None) -> LiveView:
+    """Show an execution as it goes on, until it is over; the notebook can go on meanwhile."""
+    return LiveView(lab, execution_id)
+
+
+def _button(name: str, icon: str) -> widgets.Button:
+    return widgets.Button(description=name, icon=icon, tooltip=f"{name} the waiting release")
+
+
+def _set(widget: widgets.HTML, value: str) -> None:
+    if widget.value != value:
+        widget.value = value

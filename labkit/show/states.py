@@ -1,0 +1,56 @@
+"""How a state is shown everywhere: a sign, AWS's word for it, and a colour; never a colour alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from labkit.observe.snapshot import Action, Stage
+
+
+@dataclass(frozen=True)
+class Look:
+    """A sign and a word that are read, a colour for HTML and one for the terminal."""
+
+    sign: str
+    word: str
+    colour: str
+    style: str
+
+
+_LOOKS = {
+    None: Look("·", "Not started", "#767676", "dim"),
+    "InProgress": Look("▶", "In progress", "#1f6fb4", "bold blue"),
+    "Succeeded": Look("✓", "Succeeded", "#1a7f37", "green"),
+    "Failed": Look("✗", "Failed", "#c62828", "bold red"),
+    "Stopping": Look("■", "Stopping", "#7a5901", "yellow"),
+    "Stopped": Look("■", "Stopped", "#7a5901", "yellow"),
+    "Abandoned": Look("■", "Abandoned", "#7a5901", "yellow"),
+    "Superseded": Look("↷", "Superseded", "#7a5901", "yellow"),
+    "Cancelled": Look("■", "Cancelled", "#7a5901", "yellow"),
+}
+_WAITS = Look("?", "Waits for approval", "#7b3fa0", "bold magenta")
+
+
+def look(state: str | None) -> Look:
+    """How one of CodePipeline's states looks."""
+    return _LOOKS.get(state) or Look("•", state or "", "#767676", "")
+
+
+def look_of(item: Action | Stage, *, over: bool = False) -> Look:
+    """How an action or a stage looks; what has not run when all is over, did not run."""
+    if isinstance(item, Action) and item.token:
+        return _WAITS
+    if isinstance(item, Stage) and any(action.token for action in item.actions):
+        return _WAITS
+    if item.status is None and over:
+        return Look("·", "Didn't run", "#767676", "dim")
+    return look(item.status)
+
+
+def duration(seconds: float | None) -> str:
+    """A duration as a reader wants it: "8.4 s", "2 min 05 s"."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"

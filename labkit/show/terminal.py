@@ -1,0 +1,155 @@
+"""The pipeline in a terminal: a picture that moves where one can be drawn, else a line a change.
+
+`labkit demo` uses it; so does whoever reads a lesson over ssh.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from labkit.lab import Lab
+from labkit.observe.snapshot import Action, Snapshot, snapshot
+from labkit.observe.waiting import TIMEOUT_SECONDS, latest_execution, poll_seconds
+from labkit.show.logs import Follower
+from labkit.show.states import duration, look, look_of
+
+TAIL_LINES = 8
+
+
+def follow(
+    lab: Lab,
+    execution_id: str | None = None,
+    *,
+    console: Console | None = None,
+    timeout: float = TIMEOUT_SECONDS,
+) -> Snapshot:
+    """Show an execution in the terminal until it is over, or waits for an approval.
+
+    Args:
+        execution_id: None takes the one that started last.
+        console: where to; None is the standard output.
+        timeout: seconds.
+
+    Returns:
+        The execution as it then is.
+
+    Raises:
+        LookupError: the pipeline has had no execution.
+        TimeoutError: it is not over in time.
+    """
+    chosen = execution_id or latest_execution(lab)
+    if chosen is None:
+        raise LookupError(f"{lab.pipeline} has had no execution")
+    target = console or Console(highlight=False)
+    shown = _Picture(target) if target.is_terminal else _Lines(target)
+    build_log, deadline = _BuildLog(lab), time.monotonic() + timeout
+    with shown:
+        while True:
+            now = snapshot(lab, chosen)
+            shown.show(now, build_log.new_lines(now))
+            if now.over or now.awaits_approval:
+                return now
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"Execution {chosen} is not over after {timeout:.0f} s")
+            time.sleep(poll_seconds(lab))
+
+
+class _BuildLog:
+    """The new lines of the log of the execution's latest build."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab, self._followers = lab, dict[str, Follower]()
+
+    def new_lines(self, now: Snapshot) -> list[str]:
+        lines: list[str] = []
+        for action in now.actions:
+            if action.provider == "CodeBuild" and action.external_id:
+                build = action.external_id
+                follower = self._followers.setdefault(build, Follower(self._lab, build))
+                lines += follower.new_lines()
+        return lines
+
+
+class _Lines:
+    """One line for every action that changes; the build's log, indented, as it comes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._before = console, dict[tuple[str, str], str]()
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def show(self, now: Snapshot, log: list[str]) -> None:
+        for line in log:
+            self._print(f"    | {line}")
+        for action in now.actions:
+            shown, key = look_of(action), (action.stage, action.name)
+            if action.status is None or self._before.get(key) == shown.word:
+                continue
+            self._before[key] = shown.word
+            took = f" after {duration(action.seconds)}" if action.ended else ""
+            self._print(f"{shown.sign} {action.stage} / {_name(action)}: {shown.word}{took}")
+        if now.over:
+            why = f" ({now.failure})" if now.failure else ""
+            self._print(f"{now.pipeline}: {now.status} after {duration(now.seconds)}{why}")
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, soft_wrap=True)
+
+
+class _Picture:
+    """A table of the actions and the end of the build's log, redrawn in place."""
+
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, refresh_per_second=8, transient=False)
+        self._tail = deque[str](maxlen=TAIL_LINES)
+
+    def __enter__(self) -> _Picture:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._live.__exit__(*exception)  # type: ignore[arg-type]
+
+    def show(self, now: Snapshot, log: list[str]) -> None:
+        self._tail.extend(log)
+        builds = any(
+            one.provider == "CodeBuild" and one.status == "InProgress" for one in now.actions
+        )
+        tail = Text("\n".join(self._tail), style="dim") if builds else Text("")
+        why = Text(now.failure or "", style="red")
+        self._live.update(Group(_table(now), why, tail) if builds else Group(_table(now), why))
+
+
+def _table(now: Snapshot) -> Table:
+    commit = f" {now.commit[:8]} {now.message}" if now.commit else ""
+    state = look(now.status)
+    table = Table(title=f"{now.pipeline}{commit}", title_justify="left", box=None, padding=(0, 2))
+    for column in ("Stage", "Action", "State"):
+        table.add_column(column)
+    table.add_column("Time", justify="right")
+    for action in now.actions:
+        shown = look_of(action, over=now.over)
+        table.add_row(
+            action.stage,
+            _name(action),
+            Text(f"{shown.sign} {shown.word}", style=shown.style),
+            duration(action.seconds),
+        )
+    table.add_row(
+        "", "", Text(f"{state.sign} {state.word}", style=state.style), duration(now.seconds)
+    )
+    return table
+
+
+def _name(action: Action) -> str:
+    return action.name if action.name == action.provider else f"{action.name} ({action.provider})"
