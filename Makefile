@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: lab demo test test-fast check format bench lock install clean
+.PHONY: lab demo test test-fast check format notebooks bench lock install clean
 
 lab: install
 	@"$(BIN)/labkit" lab
@@ -29,6 +29,9 @@ check: install
 format: install
 	@"$(BIN)/ruff" format labkit tests
 	@"$(BIN)/ruff" check --fix labkit tests
+
+notebooks: install
+	@"$(BIN)/python" -m tests.notebooks.execute
 
 bench: install
 	@"$(BIN)/python" -m pytest tests/benchmarks/bench_control_plane.py -s

@@ -118,9 +118,7 @@ def snapshot(lab: Lab, execution_id: str) -> Snapshot:
     )["pipelineExecution"]
     runs = _latest_runs(codepipeline, lab.pipeline, execution_id)
     tokens = _tokens(codepipeline, lab.pipeline, execution_id) if _approval_runs(runs) else {}
-    declared = codepipeline.get_pipeline(name=lab.pipeline, version=execution["pipelineVersion"])[
-        "pipeline"
-    ]
+    stages = _declared_stages(codepipeline, lab.pipeline, execution["pipelineVersion"])
     revisions = execution.get("artifactRevisions") or [{}]
     return Snapshot(
         pipeline=lab.pipeline,
@@ -134,9 +132,18 @@ def snapshot(lab: Lab, execution_id: str) -> Snapshot:
                 stage["name"],
                 tuple(_action(stage["name"], one, runs, tokens) for one in stage["actions"]),
             )
-            for stage in declared["stages"]
+            for stage in stages
         ),
     )
+
+
+def _declared_stages(codepipeline: Any, pipeline: str, version: int) -> list[dict[str, Any]]:
+    """The stages as they were declared when the execution started."""
+    try:
+        answer = codepipeline.get_pipeline(name=pipeline, version=version)
+    except codepipeline.exceptions.PipelineVersionNotFoundException:
+        answer = codepipeline.get_pipeline(name=pipeline)
+    return answer["pipeline"]["stages"]
 
 
 def _latest_runs(codepipeline: Any, pipeline: str, execution_id: str) -> dict[Any, Any]:

@@ -61,23 +61,21 @@ def follow(
 
 
 class _BuildLog:
-    """The new lines of the log of the execution's latest build."""
+    """The new lines of the logs of an execution's builds, by build id."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab, self._followers = lab, dict[str, Follower]()
 
-    def new_lines(self, now: Snapshot) -> list[str]:
-        lines: list[str] = []
-        for action in now.actions:
-            if action.provider == "CodeBuild" and action.external_id:
-                build = action.external_id
-                follower = self._followers.setdefault(build, Follower(self._lab, build))
-                lines += follower.new_lines()
-        return lines
+    def new_lines(self, now: Snapshot) -> dict[str, list[str]]:
+        ids = [one.external_id for one in now.actions if one.provider == "CodeBuild"]
+        return {build: self._follower(build).new_lines() for build in ids if build}
+
+    def _follower(self, build: str) -> Follower:
+        return self._followers.setdefault(build, Follower(self._lab, build))
 
 
 class _Lines:
-    """One line for every action that changes; the build's log, indented, as it comes."""
+    """One line for every action that changes; a build's log, indented, between its two."""
 
     def __init__(self, console: Console) -> None:
         self._console, self._before = console, dict[tuple[str, str], str]()
@@ -88,19 +86,27 @@ class _Lines:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def show(self, now: Snapshot, log: list[str]) -> None:
-        for line in log:
-            self._print(f"    | {line}")
+    def show(self, now: Snapshot, logs: dict[str, list[str]]) -> None:
         for action in now.actions:
-            shown, key = look_of(action), (action.stage, action.name)
-            if action.status is None or self._before.get(key) == shown.word:
-                continue
-            self._before[key] = shown.word
-            took = f" after {duration(action.seconds)}" if action.ended else ""
-            self._print(f"{shown.sign} {action.stage} / {_name(action)}: {shown.word}{took}")
+            lines = logs.get(action.external_id or "", [])
+            if lines and (action.stage, action.name) not in self._before:
+                started = look("InProgress")
+                self._change(action, started.word, started.sign)
+            for line in lines:
+                self._print(f"    | {line}")
+            if action.status is not None:
+                shown = look_of(action)
+                took = f" after {duration(action.seconds)}" if action.ended else ""
+                self._change(action, shown.word, shown.sign, took)
         if now.over:
             why = f" ({now.failure})" if now.failure else ""
             self._print(f"{now.pipeline}: {now.status} after {duration(now.seconds)}{why}")
+
+    def _change(self, action: Action, word: str, sign: str, took: str = "") -> None:
+        key = (action.stage, action.name)
+        if self._before.get(key) != word:
+            self._before[key] = word
+            self._print(f"{sign} {action.stage} / {_name(action)}: {word}{took}")
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, soft_wrap=True)
@@ -120,8 +126,9 @@ class _Picture:
     def __exit__(self, *exception: object) -> None:
         self._live.__exit__(*exception)  # type: ignore[arg-type]
 
-    def show(self, now: Snapshot, log: list[str]) -> None:
-        self._tail.extend(log)
+    def show(self, now: Snapshot, logs: dict[str, list[str]]) -> None:
+        for lines in logs.values():
+            self._tail.extend(lines)
         builds = any(
             one.provider == "CodeBuild" and one.status == "InProgress" for one in now.actions
         )

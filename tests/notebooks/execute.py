@@ -1,0 +1,74 @@
+"""Run notebooks, each in a fresh lab of its own, and store their outputs: `make notebooks`.
+
+python -m tests.notebooks.execute [NOTEBOOK ...]     (all of notebooks/ and exercises/ if none)
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+import nbformat
+from nbclient import NotebookClient
+
+from labkit.cloud import launcher
+
+ROOT = Path(__file__).resolve().parents[2]
+CELL_TIMEOUT_SECONDS = 120
+
+
+def all_notebooks() -> list[Path]:
+    """Every lesson and exercise, in order."""
+    return sorted([*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("exercises/*.ipynb")])
+
+
+@contextmanager
+def fresh_lab() -> Iterator[dict[str, str]]:
+    """A new, empty local AWS, and the environment that JupyterLab would have in it."""
+    with tempfile.TemporaryDirectory(prefix="labkit-notebook-") as directory:
+        description, _ = launcher.up(Path(directory))
+        try:
+            yield launcher.environment(description)
+        finally:
+            launcher.down(Path(directory))
+
+
+def execute(path: Path) -> None:
+    """Run one notebook from top to bottom and store what it shows."""
+    notebook = nbformat.read(path, as_version=4)
+    with fresh_lab() as environment, mock.patch.dict("os.environ", environment):
+        NotebookClient(
+            notebook,
+            timeout=CELL_TIMEOUT_SECONDS,
+            kernel_name="python3",
+            resources={"metadata": {"path": str(path.parent)}},
+        ).execute()
+    clean(notebook)
+    nbformat.write(notebook, path)
+
+
+def clean(notebook: nbformat.NotebookNode) -> None:
+    """Leave nothing in a stored notebook that depends on this run or this machine."""
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    for number, cell in enumerate(notebook.cells, start=1):
+        cell.id = f"cell-{number:02}"
+        cell.metadata.pop("execution", None)
+
+
+def main() -> None:
+    for path in [Path(name).resolve() for name in sys.argv[1:]] or all_notebooks():
+        print(path.relative_to(ROOT), flush=True)
+        execute(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Every lesson and exercise runs in a fresh lab and shows what it stored (nbval, strict)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from labkit.cloud import launcher
+from tests.notebooks.execute import ROOT, all_notebooks, fresh_lab
+
+SANITIZE = Path(__file__).with_name("sanitize.cfg")
+MOST_LINES_OF_A_CELL = 15
+
+
+def notebook_ids(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("path", all_notebooks(), ids=notebook_ids)
+def test_runs_and_shows_what_it_stored(path: Path) -> None:
+    with fresh_lab() as environment:
+        mine = {name: value for name, value in os.environ.items() if name not in launcher.UNSET}
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "pytest", "--nbval", str(path), "-q", "-p", "no:cacheprovider",
+                "--nbval-sanitize-with", str(SANITIZE), "--nbval-current-env",
+                "--nbval-cell-timeout", "120", "--rootdir", str(ROOT), "-p", "no:timeout",
+                "-o", "addopts=", "-o", "timeout=0",
+            ],
+            env=mine | environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("path", all_notebooks(), ids=notebook_ids)
+def test_is_stored_as_a_lesson_should_be(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert any(cell.outputs for cell in code), "no stored outputs: make notebooks"
+    assert "widgets" not in notebook.metadata
+    for cell in code:
+        assert len(cell.source.splitlines()) <= MOST_LINES_OF_A_CELL, cell.source
+        for never in ("endpoint_url", "labkit.cloud", "aws_secret_access_key"):
+            assert never not in cell.source
+        errors = [output for output in cell.outputs if output.output_type == "error"]
+        assert not errors or "raises-exception" in cell.metadata.get("tags", []), cell.source
