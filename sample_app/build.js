@@ -6,7 +6,7 @@ const path = require('node:path');
 const { spawnSync } = require('node:child_process');
 
 const dist = path.join(__dirname, 'dist');
-const { dependencies } = require('./package.json');
+const { packages } = require('./package-lock.json');
 
 function commit() {
   const known = process.env.CODEBUILD_RESOLVED_SOURCE_VERSION;
@@ -20,8 +20,11 @@ fs.mkdirSync(dist, { recursive: true });
 for (const name of ['src', 'site.json', 'package.json']) {
   fs.cpSync(path.join(__dirname, name), path.join(dist, name), { recursive: true });
 }
-for (const name of Object.keys(dependencies)) {
-  fs.cpSync(path.join(__dirname, 'node_modules', name), path.join(dist, 'node_modules', name), { recursive: true });
+// The lock file lists dependencies of dependencies too; '' is this package itself.
+for (const [name, { dev, optional }] of Object.entries(packages)) {
+  const installed = path.join(__dirname, name);
+  if (name === '' || dev || (optional && !fs.existsSync(installed))) continue;
+  fs.cpSync(installed, path.join(dist, name), { recursive: true });
 }
 const info = { commit: commit(), builtAt: new Date().toISOString() };
 fs.writeFileSync(path.join(dist, 'build-info.json'), JSON.stringify(info, null, 2) + '\n');

@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
+from xml.sax.saxutils import escape
 
 from botocore.loaders import create_loader
 from moto.core.exceptions import ServiceException
 from moto.core.request import Request
 from moto.core.routing import get_service_router
+from moto.core.utils import get_service_model
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
@@ -230,17 +232,20 @@ def _refuse(
     status: int | None = None,
 ) -> Iterable[bytes]:
     name = SERVICES.get(service) or (service if service in _modelled() else "sts")
-    is_json = "json" in environ.get("CONTENT_TYPE", "")
+    content_type = environ.get("CONTENT_TYPE", "")
+    if "json" in content_type:  # also where no signature says which service was meant
+        text = json.dumps({"__type": code, "message": message})
+        return Response(text, status or 400, content_type=content_type)(environ, start_response)
     if name == "s3":
         code = _XML_CODES["s3"].get(code, code)
-        body = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>{_xml(message)}</Message></Error>"
-        return Response(body, status or 400, content_type="application/xml")(
+        text = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
+        return Response(text, status or 400, content_type="application/xml")(
             environ, start_response
         )
-    if not is_json:
+    if "json" not in get_service_model(name).protocol:
         code = _XML_CODES["query"].get(code, code)
     number, headers, text = error_response(
-        name, ServiceException(code, message), environ.get("CONTENT_TYPE", ""), status
+        name, ServiceException(code, message), content_type, status
     )
     return Response(text, number, headers)(environ, start_response)
 
@@ -249,7 +254,3 @@ def _refuse(
 def _modelled() -> frozenset[str]:
     """The services that botocore has a model of: an error can be written as they would."""
     return frozenset(create_loader().list_available_services("service-2"))
-
-
-def _xml(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

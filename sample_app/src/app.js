@@ -28,7 +28,7 @@ function createApp(site) {
   };
 
   return http.createServer((request, response) => {
-    const { pathname } = new URL(request.url, 'http://localhost');
+    const pathname = request.url.split('?')[0];
     const found = request.method === 'GET' || request.method === 'HEAD' ? routes[pathname] : undefined;
     const [type, body] = found || ['application/json', JSON.stringify({ error: 'not found', path: pathname })];
     response.writeHead(found ? 200 : 404, { 'content-type': type, 'cache-control': 'no-store' });

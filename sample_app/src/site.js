@@ -24,7 +24,7 @@ function readJson(name, otherwise) {
 
 function readSite() {
   const site = readJson('site.json');
-  const build = readJson('build-info.json', { commit: 'not built', builtAt: null });
+  const build = readJson('build-info.json', { commit: 'local', builtAt: null });
   return { ...site, ...build, host: process.env.INSTANCE_ID || os.hostname() };
 }
 

@@ -10,7 +10,7 @@ const site = { ...readSite(), commit: '0123456789abcdef', host: 'host-1' };
 describe('site.json', () => {
   test('names a colour that the page has', () => {
     const known = Object.keys(COLOURS).join(', ');
-    assert.ok(site.colour in COLOURS, `colour is "${site.colour}"; choose one of: ${known}`);
+    assert.ok(site.colour in COLOURS, `unknown colour ${site.colour}; choose one of: ${known}`);
   });
 
   test('has a version of three numbers', () => {
@@ -63,6 +63,8 @@ describe('the service', () => {
   });
 
   test('answers 404 for what is not there', async () => {
-    assert.equal((await fetch(`${url}/nowhere`)).status, 404);
+    for (const path of ['/nowhere', '//']) {
+      assert.equal((await fetch(url + path)).status, 404, path);
+    }
   });
 });
