@@ -73,9 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     command("lab", _lab, "open JupyterLab on the first lesson", port).add_argument(
         "--no-browser", action="store_true", help="do not open a browser"
     )
-    command("demo", _demo, "the whole journey in this terminal", port).add_argument(
+    demo = command("demo", _demo, "the whole journey in this terminal", port)
+    demo.add_argument(
         "--charts", type=Path, default=Path("charts"), metavar="DIR", help="where the charts go"
     )
+    demo.add_argument("--keep", action="store_true", help="leave everything running afterwards")
     command("doctor", _doctor, "check this machine and say how to mend what is missing")
     return parser
 
@@ -178,10 +180,18 @@ def _lab(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from labkit.cloud import launcher
 
-    description, _ = launcher.up(options.state_dir, options.port)
-    environment = _environment(description)
+    description, started = launcher.up(options.state_dir, options.port)
     command = [sys.executable, "-m", "labkit.demo", "--charts", str(options.charts)]
-    return subprocess.run(command, env=environment, check=False).returncode
+    try:
+        done = subprocess.run(
+            [*command, "--keep"] if options.keep else command,
+            env=_environment(description),
+            check=False,
+        )
+        return done.returncode
+    finally:
+        if started and not options.keep:
+            launcher.down(options.state_dir)
 
 
 def _doctor(options: argparse.Namespace) -> int:

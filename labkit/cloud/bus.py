@@ -92,7 +92,7 @@ _calls = ThreadPoolExecutor(8, thread_name_prefix="eventbridge-target")
 
 def start() -> None:
     """Start the worker that matches rules, and take moto's own PutEvents through it too."""
-    Rule.send_to_targets = _send_to_targets  # type: ignore[method-assign]
+    Rule.send_to_targets = _send_to_targets  # type: ignore[method-assign,assignment]
     threading.Thread(target=_match_events, name="eventbridge", daemon=True).start()
 
 
@@ -141,7 +141,7 @@ def _input(target: dict[str, Any], event: Event) -> Any:
         return EventTemplateParser.parse(
             input_template=transformer.get("InputTemplate"),
             input_paths_map=transformer.get("InputPathsMap", {}),
-            event=event,
+            event=event,  # type: ignore[arg-type]
         )
     return event
 

@@ -234,7 +234,7 @@ def _refuse(
     name = SERVICES.get(service) or (service if service in _modelled() else "sts")
     content_type = environ.get("CONTENT_TYPE", "")
     if "json" in content_type:  # also where no signature says which service was meant
-        text = json.dumps({"__type": code, "message": message})
+        text: str | bytes = json.dumps({"__type": code, "message": message})
         return Response(text, status or 400, content_type=content_type)(environ, start_response)
     if name == "s3":
         code = _XML_CODES["s3"].get(code, code)

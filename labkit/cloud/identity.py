@@ -92,8 +92,8 @@ def find(access_key_id: str) -> Principal | None:
                 return None
             arn = f"arn:aws:iam::{account_id}:user/{user_key.user_name}"
             return Principal(arn, account_id, access_key_id, user_key.secret_access_key)
-    for account_id, account in list(sts_backends.items()):
-        role = account["aws"].get_assumed_role_from_access_key(access_key_id)
+    for account_id, sessions in list(sts_backends.items()):
+        role = sessions["aws"].get_assumed_role_from_access_key(access_key_id)
         if role is not None:
             if role.expiration.replace(tzinfo=UTC) < datetime.now(UTC):
                 return None

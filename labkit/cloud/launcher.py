@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -106,7 +107,7 @@ def reset(state_dir: Path) -> dict[str, Any]:
 
 def _start(state_dir: Path, port: int) -> dict[str, Any]:
     log = state_dir / "log"
-    wanted = port or _last_port(state_dir)
+    wanted = port or _last_port(state_dir) or _free_port()
     command = [sys.executable, "-m", "labkit.cloud.server", "--state-dir", str(state_dir)]
     with log.open("ab") as output:
         server = subprocess.Popen(
@@ -144,6 +145,13 @@ def _server_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("AWS_") and name not in (LAB, OWNER)
     }
+
+
+def _free_port() -> int:
+    # a port that the system itself chose at bind cannot be bound again while old connections linger
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def _last_port(state_dir: Path) -> int:

@@ -164,7 +164,7 @@ def error_response(
         operation_model=OperationModel({}, model)
     )
     response = serializer.serialize(AWSError(error.code, error.message))
-    return status or response["status_code"], response["headers"], response["body"]
+    return status or response["status_code"], dict(response["headers"]), response["body"]
 
 
 def page(

@@ -529,7 +529,7 @@ def _register(application: Application, revision: Answer, description: str | Non
         if known["revision"] == revision:
             known["info"]["lastUsedTime"] = now()
             return
-    info = {"registerTime": now(), "firstUsedTime": now(), "lastUsedTime": now()}
+    info: Answer = {"registerTime": now(), "firstUsedTime": now(), "lastUsedTime": now()}
     if description:
         info["description"] = description
     application.revisions.append({"revision": revision, "info": info})

@@ -1,0 +1,61 @@
+"""`labkit down` in the middle of a build leaves nothing, and the lab starts again after it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from pathlib import Path
+
+import boto3
+import psutil
+import pytest
+
+from labkit.cloud import launcher
+from labkit.cloud.processes import Processes
+
+
+@pytest.mark.slow
+def test_down_in_the_middle_of_a_build(tmp_path: Path) -> None:
+    description, _ = launcher.up(tmp_path)
+    environment = launcher.environment(description)
+    keys = {
+        "endpoint_url": environment["AWS_ENDPOINT_URL"],
+        "region_name": "us-east-1",
+        "aws_access_key_id": environment["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": environment["AWS_SECRET_ACCESS_KEY"],
+    }
+    service = {"Service": "codebuild.amazonaws.com"}
+    statement = {"Effect": "Allow", "Principal": service, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    role = boto3.client("iam", **keys).create_role(RoleName="b", AssumeRolePolicyDocument=trust)
+    codebuild = boto3.client("codebuild", **keys)
+    # a daemon that leaves its session, a child that ignores TERM, and one with a clean environment
+    commands = ["setsid sleep 600 & sh -c 'trap \"\" TERM; sleep 600' & env -i sleep 600 & sleep 600"]
+    codebuild.create_project(
+        name="long",
+        source={
+            "type": "NO_SOURCE",
+            "buildspec": json.dumps({"version": 0.2, "phases": {"build": {"commands": commands}}}) + "\n",
+        },
+        artifacts={"type": "NO_ARTIFACTS"},
+        environment={"type": "LINUX_CONTAINER", "image": "aws/codebuild/standard:7.0", "computeType": "BUILD_GENERAL1_SMALL"},
+        serviceRole=role["Role"]["Arn"],
+    )  # fmt: skip
+    codebuild.start_build(projectName="long")
+    deadline = time.monotonic() + 20
+    while len(Processes(tmp_path).find()) < 5 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    started = Processes(tmp_path).find()
+    assert len(started) >= 5, started
+    launcher.down(tmp_path)
+    assert Processes(tmp_path).find() == []
+    left = [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", "600"]]
+    assert left == []
+    with socket.socket() as client:
+        port = int(description["endpoint_url"].rpartition(":")[2])
+        assert client.connect_ex(("127.0.0.1", port)) != 0
+    again, fresh = launcher.up(tmp_path)
+    assert fresh
+    assert again["endpoint_url"] == description["endpoint_url"]
+    launcher.down(tmp_path)
