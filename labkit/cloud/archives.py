@@ -11,7 +11,7 @@ import os
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 MAX_BYTES = 4 << 30
@@ -22,22 +22,23 @@ class ArchiveError(Exception):
     """An archive that cannot be unpacked, or must not be."""
 
 
-def pack(root: Path, names: Iterable[str]) -> bytes:
-    """A zip of files below `root`, executable bits and symbolic links kept.
+def pack(files: Mapping[str, Path], *, links: bool = False) -> bytes:
+    """A zip of files by their names in it, executable bits kept.
 
     Args:
-        names: paths relative to `root`, with `/`.
+        links: whether a symbolic link is kept as one, instead of the file it leads to.
     """
     output = io.BytesIO()
     with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name in names:
-            path = root / name
+        for name, path in files.items():
             info = zipfile.ZipInfo(name, _EPOCH)
-            mode = path.lstat().st_mode
-            info.external_attr = mode << 16
             info.compress_type = zipfile.ZIP_DEFLATED
-            is_link = stat.S_ISLNK(mode)
-            archive.writestr(info, os.fsencode(path.readlink()) if is_link else path.read_bytes())
+            if links and path.is_symlink():
+                info.external_attr = path.lstat().st_mode << 16
+                archive.writestr(info, str(path.readlink()).encode())
+            else:
+                info.external_attr = path.stat().st_mode << 16
+                archive.writestr(info, path.read_bytes())
     return output.getvalue()
 
 

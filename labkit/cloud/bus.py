@@ -41,7 +41,7 @@ def publish(
 
     Args:
         source: `aws.codebuild`, ...
-        resources: the ARNs the event is about; who waits for one of them wakes up.
+        resources: the ARNs the event is about.
     """
     event = {
         "version": "0",
@@ -55,8 +55,6 @@ def publish(
         "detail": detail,
     }
     _events.put(event)
-    for resource in resources:
-        changes.announce(resource)
     return event
 
 

@@ -159,9 +159,14 @@ def chart_costs(table: pd.DataFrame) -> Chart:
 
 def _row_name(item: Any) -> str:
     what = item.item.split(",")[0].removesuffix(" Linux on demand")
-    quantity = f"{item.quantity:.0f}" if item.quantity >= 10 else f"{item.quantity:.2g}"
-    unit = item.unit if item.quantity == 1 or "GB" in item.unit else f"{item.unit}s"
-    return f"{item.service}: {what}\n{quantity} {unit}"
+    return f"{item.service}: {what}\n{_amount(item.quantity, item.unit)}"
+
+
+def _amount(quantity: float, unit: str) -> str:
+    if "GB" in unit and quantity < 0.1:
+        return _amount(quantity * 1000, unit.replace("GB", "MB"))
+    number = f"{quantity:.0f}" if quantity >= 10 else f"{quantity:.2g}"
+    return f"{number} {unit}" if quantity == 1 or "B" in unit else f"{number} {unit}s"
 
 
 def _dollars(amount: float) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 from labkit.lab import Lab
@@ -88,6 +89,16 @@ class Snapshot:
     def awaits_approval(self) -> Action | None:
         """The approval action that waits for an answer, if one does."""
         return next((action for action in self.actions if action.token), None)
+
+    @property
+    def waits_before(self) -> str | None:
+        """The stage that this execution may not enter yet: another holds it, or it is disabled."""
+        if self.status != "InProgress":
+            return None
+        for before, after in pairwise(self.stages):
+            if before.status == "Succeeded" and after.status is None:
+                return after.name
+        return None
 
     @property
     def failure(self) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 from labkit.lab import Lab
 from labkit.observe.snapshot import Snapshot, snapshot
 
-TIMEOUT_SECONDS = 900.0
+TIMEOUT_SECONDS = 600.0
 
 
 def latest_execution(lab: Lab) -> str | None:
@@ -55,12 +55,12 @@ def wait_for_execution(
     until: Callable[[Snapshot], object] | None = None,
     timeout: float = TIMEOUT_SECONDS,
 ) -> Snapshot:
-    """Wait until an execution is over; returns its last snapshot.
+    """Wait until an execution is over, or waits for an approval; returns its last snapshot.
 
     Args:
         execution_id: None takes the one that started last.
         on_change: called with every new snapshot.
-        until: stop earlier, when this says so: `until=lambda now: now.awaits_approval`.
+        until: stop earlier, when this says so: `until=lambda now: now.commit`.
         timeout: seconds.
 
     Raises:
@@ -72,7 +72,8 @@ def wait_for_execution(
         raise LookupError(f"{lab.pipeline} has had no execution")
 
     def enough(now: Snapshot) -> bool:
-        return now.over or (until is not None and bool(until(now)))
+        asked = until is not None and bool(until(now))
+        return now.over or now.awaits_approval is not None or asked
 
     return _until(
         lab, lambda: snapshot(lab, chosen), enough, on_change, timeout, f"Execution {chosen}"
@@ -154,6 +155,8 @@ def _until(
 
 def _state(now: Any) -> str:
     if isinstance(now, Snapshot):
+        if now.waits_before:
+            return f"waits before stage {now.waits_before}, which is held or disabled"
         running = [action.name for action in now.actions if action.status == "InProgress"]
         return f"{now.status}, at {', '.join(running) or 'no action'}"
     if isinstance(now, dict):

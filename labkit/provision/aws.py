@@ -34,6 +34,7 @@ _MISSING = {
     "PipelineNotFoundException",
     "InvalidGroup.NotFound",
     "404",
+    "UnknownOperationException",  # the local AWS does not have this kind of thing at all
 }
 
 

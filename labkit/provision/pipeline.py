@@ -7,10 +7,11 @@ pipeline"; "Manage approval actions in CodePipeline".
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from labkit.lab import Lab, tag_list
-from labkit.observe.waiting import execution_of
+from labkit.observe.waiting import execution_of, poll_seconds
 from labkit.provision.aws import created, missing_is_fine
 from labkit.provision.source import Edit, push
 
@@ -159,20 +160,32 @@ def answer_approval(lab: Lab, *, approved: bool, summary: str = "") -> bool:
 
     The token belongs to this one wait: an answer that comes too late does not hit the next one.
     """
-    codepipeline = lab.client("codepipeline")
-    for stage in codepipeline.get_pipeline_state(name=lab.pipeline)["stageStates"]:
-        for state in stage.get("actionStates", []):
-            token = state.get("latestExecution", {}).get("token")
+    waiting = waiting_approval(lab)
+    if waiting is None:
+        return False
+    lab.client("codepipeline").put_approval_result(
+        pipelineName=lab.pipeline,
+        result={"status": "Approved" if approved else "Rejected", "summary": summary},
+        **waiting,
+    )
+    while waiting_approval(lab) == waiting:  # until the pipeline has taken note
+        time.sleep(poll_seconds(lab))
+    return True
+
+
+def waiting_approval(lab: Lab) -> dict[str, str] | None:
+    """Where somebody's approval is awaited: stageName, actionName and token; None when nowhere."""
+    state = lab.client("codepipeline").get_pipeline_state(name=lab.pipeline)
+    for stage in state["stageStates"]:
+        for action_state in stage.get("actionStates", []):
+            token = action_state.get("latestExecution", {}).get("token")
             if token:
-                codepipeline.put_approval_result(
-                    pipelineName=lab.pipeline,
-                    stageName=stage["stageName"],
-                    actionName=state["actionName"],
-                    result={"status": "Approved" if approved else "Rejected", "summary": summary},
-                    token=token,
-                )
-                return True
-    return False
+                return {
+                    "stageName": stage["stageName"],
+                    "actionName": action_state["actionName"],
+                    "token": token,
+                }
+    return None
 
 
 def approve(lab: Lab, summary: str = "Approved in the lab") -> bool:

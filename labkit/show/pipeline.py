@@ -54,7 +54,7 @@ def render(now: Snapshot) -> str:
     return (
         f'<div role="group" aria-label="Pipeline {escape(now.pipeline)}: {escape(now.status)}">'
         f'{headline(now)}<div style="display:flex;flex-wrap:wrap;gap:8px">{stages}</div>'
-        f"{_failure(now)}</div>"
+        f"{_note(now)}</div>"
     )
 
 
@@ -77,7 +77,8 @@ def as_text(now: Snapshot) -> str:
         shown = look_of(action, over=now.over)
         row = f"  {shown.sign} {action.stage} / {action.name} ({action.provider}): {shown.word}"
         rows.append(f"{row} {duration(action.seconds)}".rstrip())
-    return "\n".join([*rows, *([f"  {now.failure}"] if now.failure else [])])
+    note = f"waits before stage {now.waits_before}" if now.waits_before else now.failure
+    return "\n".join([*rows, *([f"  {note}"] if note else [])])
 
 
 def _stage(stage: Stage, *, over: bool) -> str:
@@ -107,5 +108,7 @@ def _state(shown: Look) -> str:
     )
 
 
-def _failure(now: Snapshot) -> str:
+def _note(now: Snapshot) -> str:
+    if now.waits_before:
+        return f"<p>Waits before stage {escape(now.waits_before)}.</p>"
     return f"<p><strong>Why:</strong> {escape(now.failure)}</p>" if now.failure else ""

@@ -16,7 +16,9 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 
-def signed(aws: Any, target: str, body: dict[str, Any], **changes: Any) -> tuple[str, dict[str, str]]:
+def signed(
+    aws: Any, target: str, body: dict[str, Any], **changes: Any
+) -> tuple[str, dict[str, str]]:
     """A signed CodeCommit request: its body and headers."""
     keys = Credentials(aws.description["access_key_id"], aws.description["secret_access_key"])
     text = json.dumps(body)
@@ -82,7 +84,12 @@ def test_a_changed_body_is_refused(aws: Any) -> None:
 @pytest.mark.parametrize(
     ("service", "operation", "wrong_secret", "unknown_key"),
     [
-        ("codecommit", "list_repositories", "InvalidSignatureException", "UnrecognizedClientException"),
+        (
+            "codecommit",
+            "list_repositories",
+            "InvalidSignatureException",
+            "UnrecognizedClientException",
+        ),
         ("sts", "get_caller_identity", "SignatureDoesNotMatch", "InvalidClientTokenId"),
         ("s3", "list_buckets", "SignatureDoesNotMatch", "InvalidAccessKeyId"),
     ],
@@ -185,7 +192,9 @@ def test_a_service_cannot_act_as_a_role_that_does_not_trust_it(aws: Any) -> None
 
 def test_every_call_leaves_a_record(aws: Any) -> None:
     aws.client("sts").get_caller_identity()
-    records = [json.loads(line) for line in (aws.state_dir / "trail.jsonl").read_text().splitlines()]
+    records = [
+        json.loads(line) for line in (aws.state_dir / "trail.jsonl").read_text().splitlines()
+    ]
     last = [record for record in records if record["eventName"] == "GetCallerIdentity"][-1]
     assert last["eventSource"] == "sts.amazonaws.com"
     assert last["userIdentity"]["arn"] == "arn:aws:iam::123456789012:user/learner"

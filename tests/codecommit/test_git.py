@@ -33,7 +33,10 @@ def repository(aws: Any, request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def clone(aws: Any, repository: Any, tmp_path: Path) -> Path:
     path = tmp_path / "a clöne"
-    assert git(aws, "clone", "--quiet", repository["cloneUrlHttp"], str(path), cwd=tmp_path).returncode == 0
+    assert (
+        git(aws, "clone", "--quiet", repository["cloneUrlHttp"], str(path), cwd=tmp_path).returncode
+        == 0
+    )
     (path / "file.txt").write_text("one\n")
     (path / "run.sh").write_text("#!/bin/sh\n")
     (path / "run.sh").chmod(0o755)
@@ -94,7 +97,10 @@ def test_a_clone_without_the_lab_s_environment_is_refused(
 ) -> None:
     env = {"PATH": os.environ["PATH"], "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_GLOBAL": os.devnull}
     done = subprocess.run(
-        ["git", "clone", repository["cloneUrlHttp"], "x"], cwd=tmp_path, env=env, capture_output=True
+        ["git", "clone", repository["cloneUrlHttp"], "x"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
     )
     assert done.returncode != 0
     assert not (tmp_path / "x").exists()
@@ -126,7 +132,9 @@ def test_every_reference_that_moves_is_one_event(aws: Any, repository: Any, clon
     found: set[Any] = set()
     deadline = time.monotonic() + 10
     while found != expected and time.monotonic() < deadline:
-        messages = [item["message"] for item in logs.filter_log_events(logGroupName=group)["events"]]
+        messages = [
+            item["message"] for item in logs.filter_log_events(logGroupName=group)["events"]
+        ]
         found = {
             (
                 detail["event"],

@@ -31,7 +31,9 @@ def test_down_in_the_middle_of_a_build(tmp_path: Path) -> None:
     role = boto3.client("iam", **keys).create_role(RoleName="b", AssumeRolePolicyDocument=trust)
     codebuild = boto3.client("codebuild", **keys)
     # a daemon that leaves its session, a child that ignores TERM, and one with a clean environment
-    commands = ["setsid sleep 600 & sh -c 'trap \"\" TERM; sleep 600' & env -i sleep 600 & sleep 600"]
+    commands = [
+        "setsid sleep 600 & sh -c 'trap \"\" TERM; sleep 600' & env -i sleep 600 & sleep 600"
+    ]
     codebuild.create_project(
         name="long",
         source={
@@ -50,7 +52,9 @@ def test_down_in_the_middle_of_a_build(tmp_path: Path) -> None:
     assert len(started) >= 5, started
     launcher.down(tmp_path)
     assert Processes(tmp_path).find() == []
-    left = [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", "600"]]
+    left = [
+        one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", "600"]
+    ]
     assert left == []
     with socket.socket() as client:
         port = int(description["endpoint_url"].rpartition(":")[2])

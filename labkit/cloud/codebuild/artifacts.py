@@ -8,21 +8,96 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud.archives import pack
 from labkit.cloud.clients import Session
-from labkit.cloud.codebuild.buildspec import ArtifactSpec
+from labkit.cloud.codebuild.buildspec import ArtifactSpec, Buildspec
+from labkit.cloud.codebuild.logs import BuildLog
+from labkit.cloud.codebuild.models import Build, PhaseFailed
+from labkit.cloud.codebuild.preparation import Prepared
+
+Target = dict[str, Any]
 
 
 class ArtifactError(Exception):
     """Artifacts that could not be made or stored; the message is the phase context's."""
+
+
+def upload(build: Build, prepared: Prepared, session: Session, log: BuildLog) -> None:
+    """Make and store all artifacts that a build's project, or its pipeline, asks for.
+
+    Raises:
+        PhaseFailed: CLIENT_ERROR, in CodeBuild's words.
+    """
+    try:
+        primary = build.settings["artifacts"]
+        if primary["type"] != "NO_ARTIFACTS":
+            build.artifact = _one(build, prepared, session, primary, prepared.spec.artifacts, log)
+        for target in build.settings.get("secondaryArtifacts") or []:
+            name = target["artifactIdentifier"]
+            spec = prepared.spec.secondary_artifacts.get(name) or _only(build, prepared.spec, name)
+            stored = _one(build, prepared, session, target, spec, log)
+            build.secondary_artifacts.append({**stored, "artifactIdentifier": name})
+    except ArtifactError as error:
+        raise PhaseFailed("CLIENT_ERROR", str(error)) from error
+
+
+def _only(build: Build, spec: Buildspec, name: str) -> ArtifactSpec:
+    raise ArtifactError(
+        f"no secondary artifact {name} in the buildspec: artifacts/secondary-artifacts has "
+        f"{', '.join(spec.secondary_artifacts) or 'none'}"
+    )
+
+
+def _one(
+    build: Build,
+    prepared: Prepared,
+    session: Session,
+    target: Target,
+    spec: ArtifactSpec | None,
+    log: BuildLog,
+) -> Target:
+    """Make one artifact and store it; what the build shows of it."""
+    if spec is None:
+        log.agent("No artifacts defined in buildspec")
+        raise ArtifactError("no matching artifact paths found")
+    found = find(prepared.source, _expanded(spec, prepared), log.agent)
+    return _Store(build, session, target).put(found, found.spec)
+
+
+def _expanded(spec: ArtifactSpec, prepared: Prepared) -> ArtifactSpec:
+    """The names of a specification, with what the build's shell makes of their `$`."""
+
+    def expand(text: str) -> str:
+        if "$" not in text and "`" not in text:
+            return text
+        quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+        status, told = prepared.shell.ask(f'printf "%s" "{quoted}"')
+        return told if status == 0 else text
+
+    return ArtifactSpec(
+        [expand(glob) for glob in spec.files],
+        expand(spec.base_directory),
+        [expand(glob) for glob in spec.exclude],
+        spec.discard_paths,
+        spec.symlinks,
+        expand(spec.name) if spec.name else None,
+        expand(spec.s3_prefix) if spec.s3_prefix else None,
+    )
+
+
+@dataclass(frozen=True)
+class Found:
+    """The files of an artifact: their names in it, and where each is."""
+
+    files: dict[str, Path]
+    spec: ArtifactSpec
 
 
 def pattern(glob: str) -> re.Pattern[str]:
@@ -43,111 +118,149 @@ def pattern(glob: str) -> re.Pattern[str]:
             text, index = text + "[^/]", index + 1
         else:
             text, index = text + re.escape(glob[index]), index + 1
-    return re.compile(text)
+    return re.compile(text, re.DOTALL)
 
 
-def find(source: Path, spec: ArtifactSpec, say: Callable[[str], None]) -> tuple[Path, list[str]]:
-    """The base directory and the files of an artifact, relative to it, in order.
+def find(source: Path, spec: ArtifactSpec, say: Callable[[str], None]) -> Found:
+    """The files of an artifact, by their names in it.
 
     Args:
         say: writes an agent's line to the log.
 
     Raises:
-        ArtifactError: nothing matches.
+        ArtifactError: nothing matches, or the base directory is not the build's.
     """
     say(f"Expanding base directory path: {spec.base_directory}")
     base = _base_directory(source, spec.base_directory)
+    if base is None:
+        raise ArtifactError(f"no matching base directory path found for {spec.base_directory}")
     say("Assembling file list")
     say(f"Expanding file paths for base directory {spec.base_directory}")
-    present = sorted(_walk(base)) if base else []
-    excluded = [pattern(glob) for glob in spec.exclude]
-    found: dict[str, None] = {}
+    say("Assembling file list")
+    present = sorted(_walk(base, links=spec.symlinks))
+    chosen: dict[str, None] = {}
     for glob in spec.files:
         say(f"Expanding {glob}")
-        matching = [name for name in present if pattern(glob).fullmatch(name)]
-        if not matching and "*" not in glob:
+        rule = pattern(_relative(glob, base))
+        matching = [name for name in present if rule.fullmatch(name)]
+        if not matching and not any(sign in glob for sign in "*?"):
             say(f"Skipping invalid file path {glob}")
-        found.update(dict.fromkeys(matching))
-    names = [name for name in found if not any(rule.fullmatch(name) for rule in excluded)]
-    if base is None or not names:
+        chosen.update(dict.fromkeys(matching))
+    excluded = [pattern(glob) for glob in spec.exclude]
+    names = [name for name in chosen if not any(rule.fullmatch(name) for rule in excluded)]
+    if not names:
         raise ArtifactError("no matching artifact paths found")
     say(f"Found {len(names)} file(s)")
-    return base, names
-
-
-def store(
-    base: Path, names: list[str], spec: ArtifactSpec, target: dict[str, Any], session: Session,
-    *, build_arn: str, build_uuid: str, name: str | None,
-) -> dict[str, Any]:  # fmt: skip
-    """Put an artifact where its project, or the pipeline, says.
-
-    Args:
-        target: the project's `artifacts`, or an override.
-        name: the name the buildspec gives, for a project with overrideArtifactName.
-
-    Returns:
-        What the build's `artifacts` show: location, and the sums of a ZIP.
-
-    Raises:
-        ArtifactError: S3 refused.
-    """
-    key = target["name"] if target["type"] == "CODEPIPELINE" else _key(target, build_uuid, name)
-    bucket = target["location"]
-    s3 = session.client("s3")
-    options: dict[str, Any] = {"Metadata": {"codebuild-buildarn": build_arn}}
-    if not target.get("encryptionDisabled"):
-        options["ServerSideEncryption"] = "aws:kms"
-    try:
-        if target.get("packaging") == "ZIP" or target["type"] == "CODEPIPELINE":
-            body = _zip(base, names, flat=spec.discard_paths)
-            s3.put_object(Bucket=bucket, Key=key, Body=body, **options)
-            sums = {
-                "sha256sum": hashlib.sha256(body).hexdigest(),
-                "md5sum": hashlib.md5(body, usedforsecurity=False).hexdigest(),
-            }
-        else:
-            sums = {}
-            for item in names:
-                inner = Path(item).name if spec.discard_paths else item
-                s3.put_object(
-                    Bucket=bucket, Key=f"{key}/{inner}".lstrip("/"), Body=(base / item).read_bytes(), **options
-                )  # fmt: skip
-    except ClientError as error:
-        detail = error.response["Error"]
-        raise ArtifactError(
-            f"Error while uploading artifact to {bucket}/{key}: {detail['Code']}: {detail.get('Message', '')}"
-        ) from error
-    return {"location": f"arn:aws:s3:::{bucket}/{key}", **sums}
+    # without their paths, the later of two files of one name stays
+    flat = spec.discard_paths
+    return Found({Path(name).name if flat else name: base / name for name in names}, spec)
 
 
 def _base_directory(source: Path, name: str) -> Path | None:
     """The directory of that name below the source, whose last part may be a glob."""
-    if not any(sign in name for sign in "*?["):
-        base = Path(os.path.normpath(source / name))
-        return base if base.is_dir() else None
-    matching = [path for path in sorted(source.glob(name)) if path.is_dir()]
-    return matching[0] if matching else None
+    path = Path(os.path.normpath(source / name))
+    if not path.is_relative_to(source):
+        # on AWS the whole container is the build's; here the rest of the disk is the learner's
+        raise ArtifactError(
+            f"base-directory {name} is outside the source directory, which the lab does not allow"
+        )
+    if path.is_dir():
+        return path
+    matching = sorted(source.glob(os.path.relpath(path, source)))
+    return next((found for found in matching if found.is_dir()), None)
 
 
-def _walk(base: Path) -> list[str]:
-    return [
-        Path(directory, name).relative_to(base).as_posix()
-        for directory, _, files in os.walk(base)
-        for name in files
-    ]
+def _relative(glob: str, base: Path) -> str:
+    """A glob that begins with the base directory's own path, without it."""
+    return glob.removeprefix(f"{base}/")
 
 
-def _zip(base: Path, names: list[str], *, flat: bool) -> bytes:
-    if not flat:
-        return pack(base, names)
-    with tempfile.TemporaryDirectory() as scratch:
-        for name in names:
-            shutil.copy2(base / name, Path(scratch, Path(name).name))
-        return pack(Path(scratch), sorted(path.name for path in Path(scratch).iterdir()))
+def _walk(base: Path, *, links: bool) -> Iterator[str]:
+    """Every file below `base`; links to directories are followed unless `links` are kept."""
+    real = base.resolve()
+    for directory, directories, files in os.walk(base, followlinks=not links):
+        here = Path(directory)
+        linked = [name for name in directories if (here / name).is_symlink()]
+        if links:
+            files = files + linked
+        for name in linked:
+            # one that leads up would never end, and one that leads out is not the build's
+            target = (here / name).resolve()
+            if not target.is_relative_to(real) or here.resolve().is_relative_to(target):
+                directories.remove(name)
+        yield from (os.path.relpath(here / name, base) for name in files)
 
 
-def _key(target: dict[str, Any], build_uuid: str, name: str | None) -> str:
-    chosen = name if target.get("overrideArtifactName") and name else target.get("name", "")
-    middle = build_uuid if target.get("namespaceType") == "BUILD_ID" else ""
-    parts = [target.get("path", ""), middle, chosen]
-    return "/".join(part.strip("/") for part in parts if part.strip("/"))
+@dataclass(frozen=True)
+class _Store:
+    """Where one artifact of one build goes."""
+
+    build: Build
+    session: Session
+    target: Target
+
+    def put(self, found: Found, spec: ArtifactSpec) -> Target:
+        """Store it; what the build shows of it: location, and the sums of a ZIP.
+
+        Raises:
+            ArtifactError: S3 refused.
+        """
+        bucket, key = self.target["location"], self._key(spec)
+        zipped = self.target["type"] == "CODEPIPELINE" or self.target.get("packaging") == "ZIP"
+        sums: Target = {}
+        try:
+            if zipped:
+                body = pack(found.files, links=found.spec.symlinks)
+                self._put(bucket, key, body)
+                sums = {
+                    "sha256sum": hashlib.sha256(body).hexdigest(),
+                    "md5sum": hashlib.md5(body, usedforsecurity=False).hexdigest(),
+                }
+            else:
+                for name, path in found.files.items():
+                    self._put(bucket, f"{key}/{name}".lstrip("/"), path.read_bytes())
+        except FileNotFoundError as error:
+            raise ArtifactError(
+                f"{error.filename} is a link to a file that is not there"
+            ) from error
+        except (ClientError, BotoCoreError) as error:
+            detail = getattr(error, "response", {}).get("Error", {})
+            told = f"{detail.get('Code', 'Error')}: {detail.get('Message', error)}"
+            raise ArtifactError(
+                f"Error in UPLOAD_ARTIFACTS phase: {told} ({bucket}/{key})"
+            ) from error
+        shown = {
+            "location": f"arn:aws:s3:::{bucket}/{key}",
+            "overrideArtifactName": self.target.get("overrideArtifactName"),
+            "encryptionDisabled": self.target.get("encryptionDisabled"),
+            **sums,
+        }
+        return {name: value for name, value in shown.items() if value is not None}
+
+    def _put(self, bucket: str, key: str, body: bytes) -> None:
+        encryption = {} if self.target.get("encryptionDisabled") else self._encryption()
+        self.session.client("s3").put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=body,
+            Metadata={"codebuild-buildarn": self.build.arn},
+            **encryption,
+        )
+
+    def _encryption(self) -> dict[str, str]:
+        key = self.build.settings.get("encryptionKey")
+        return {"ServerSideEncryption": "aws:kms", **({"SSEKMSKeyId": key} if key else {})}
+
+    def _key(self, spec: ArtifactSpec) -> str:
+        """AWS page: "Create a build project (AWS CLI)", artifacts; a pipeline chose its own key."""
+        target = self.target
+        if target["type"] == "CODEPIPELINE":
+            return target["name"]
+        named = spec.name if target.get("overrideArtifactName") else None
+        by_build = target.get("namespaceType") == "BUILD_ID"
+        parts = [
+            spec.s3_prefix if by_build and spec.s3_prefix else target.get("path") or "",
+            self.build.uuid if by_build else "",
+            named or target.get("name") or self.build.project.name,
+        ]
+        return "/".join(part.strip("/") for part in parts if part.strip("/"))

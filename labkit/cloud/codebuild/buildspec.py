@@ -37,6 +37,7 @@ class ArtifactSpec:
     discard_paths: bool = False
     symlinks: bool = False
     name: str | None = None
+    s3_prefix: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Buildspec:
     parameters: dict[str, str]
     secrets: dict[str, str]
     exported: list[str]
+    git_credentials: bool
     runtimes: dict[str, str]
     phases: dict[str, PhaseSpec]
     artifacts: ArtifactSpec | None
@@ -83,6 +85,7 @@ def parse(text: str) -> Buildspec:
         parameters=_strings(env.get("parameter-store"), "env/parameter-store"),
         secrets=_strings(env.get("secrets-manager"), "env/secrets-manager"),
         exported=_list(env.get("exported-variables"), "env/exported-variables"),
+        git_credentials=_yes(env.get("git-credential-helper")),
         runtimes=_runtimes(phases),
         phases={name.lower(): _phase(name, phase) for name, phase in phases.items()},
         artifacts=_artifact(artifacts, "artifacts") if artifacts else None,
@@ -102,9 +105,9 @@ def _yaml_message(error: yaml.YAMLError) -> str:
 
 
 def _refuse_unsupported(document: dict[str, Any]) -> None:
-    for key in ("batch", "proxy"):
-        if key in document:
-            raise BuildspecError(f"{key}: not supported in the lab yet")
+    # `batch` is for StartBuildBatch alone: a plain build does not look at it
+    if any(_yes(value) for value in _mapping(document.get("proxy"), "proxy").values()):
+        raise BuildspecError("proxy: not supported in the lab yet")
     phases = document.get("phases")
     users = [document.get("run-as")]
     if isinstance(phases, dict):
@@ -175,7 +178,8 @@ def _artifact(spec: dict[str, Any], where: str) -> ArtifactSpec:
         _list(spec.get("exclude-paths"), f"{where}/exclude-paths"),
         _yes(spec.get("discard-paths")),
         _yes(spec.get("enable-symlinks")),
-        spec.get("name"),
+        None if spec.get("name") is None else _text(spec["name"]),
+        None if spec.get("s3-prefix") is None else _text(spec["s3-prefix"]),
     )
 
 

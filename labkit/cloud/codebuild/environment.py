@@ -7,54 +7,100 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from labkit.cloud import runtime
+from labkit.cloud import runtime, runtimes
 from labkit.cloud.clients import Session
 from labkit.cloud.codebuild.buildspec import Buildspec
 from labkit.cloud.codebuild.models import Build
 from labkit.cloud.processes import passed_on_environment
 
+_PARAMETERS_A_CALL = 10
+PLAIN, PARAMETER, SECRET = "PLAINTEXT", "PARAMETER_STORE", "SECRETS_MANAGER"
+
 
 class VariableError(Exception):
-    """A parameter or secret that could not be read; the message is the phase context's."""
+    """A parameter or secret that could not be read; code and message are the phase context's."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
 
 
-def base(build: Build, session: Session, home: Path, source: Path) -> dict[str, str]:
-    """What every build has: the machine's passed-on part, the role, and CODEBUILD_*."""
+def base(build: Build, session: Session, directory: Path, source: Path) -> dict[str, str]:
+    """What every build has: the machine's passed-on part, the role's credentials, CODEBUILD_*.
+
+    Args:
+        directory: the build's own; HOME and what is installed for the build lie there.
+        source: CODEBUILD_SRC_DIR.
+    """
     lab = runtime.current()
-    own_bin = str(Path(sys.executable).parent)
+    home, npm = directory / "home", directory / "npm"
+    home.mkdir(exist_ok=True)
     return {
         **passed_on_environment(),
         **session.environment,
-        "PATH": os.pathsep.join([os.environ.get("PATH", os.defpath), own_bin]),
+        "PATH": _path(directory, npm),
         "HOME": str(home),
         "AWS_ENDPOINT_URL": lab.endpoint_url,
         "AWS_REGION": build.region,
         "AWS_DEFAULT_REGION": build.region,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_PAGER": "",
         # downloads are kept between builds; everything else of a build is gone with it
         "npm_config_cache": str(lab.directory("cache", "npm")),
+        "npm_config_prefix": str(npm),
         "npm_config_update_notifier": "false",
         "PIP_CACHE_DIR": str(lab.directory("cache", "pip")),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_ROOT_USER_ACTION": "ignore",
         "CI": "true",
         **_about(build, source),
     }
 
 
+def _path(directory: Path, npm: Path) -> str:
+    """The machine's PATH, with the AWS CLI and a Python of the build's own before it.
+
+    The lab's own virtual environment is not on it: a build that calls pip would change the lab.
+    """
+    python = runtimes.python()
+    assert python.bin_dir is not None
+    own = runtimes.isolated_python((python.bin_dir / "python").resolve(), directory / "python")
+    lab_bin = Path(sys.executable).parent
+    in_venv = sys.prefix != sys.base_prefix
+    machine = [
+        part
+        for part in os.environ.get("PATH", os.defpath).split(os.pathsep)
+        if part and not (in_venv and Path(part) == lab_bin)
+    ]
+    return os.pathsep.join([str(npm / "bin"), str(own), str(_aws_cli()), *machine])
+
+
+def _aws_cli() -> Path:
+    """A directory with the command `aws`, run by the lab's own interpreter."""
+    directory = runtime.current().directory("tools", "aws")
+    runtimes.script(directory / "aws", f'exec {shlex.quote(sys.executable)} -I -m awscli "$@"')
+    return directory
+
+
 def _about(build: Build, source: Path) -> dict[str, str]:
     environment = build.settings["environment"]
+    url = f"https://{build.region}.console.aws.amazon.com/codebuild/home?region={build.region}"
     found = {
         "CODEBUILD_BUILD_ARN": build.arn,
         "CODEBUILD_BUILD_ID": build.id,
         "CODEBUILD_BUILD_NUMBER": str(build.number),
         "CODEBUILD_BUILD_IMAGE": environment["image"],
-        "CODEBUILD_BUILD_URL": f"https://{build.region}.console.aws.amazon.com/codebuild/home?region={build.region}#/builds/{build.id}/view/new",
+        "CODEBUILD_BUILD_URL": f"{url}#/builds/{build.id}/view/new",
         "CODEBUILD_BUILD_SUCCEEDING": "1",
         "CODEBUILD_INITIATOR": build.initiator,
         "CODEBUILD_KMS_KEY_ID": build.fields()["encryptionKey"],
@@ -67,7 +113,9 @@ def _about(build: Build, source: Path) -> dict[str, str]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def variables(build: Build, spec: Buildspec, session: Session) -> tuple[dict[str, str], list[str]]:
+def variables(
+    build: Build, spec: Buildspec, session: Session, say: Callable[[str], None]
+) -> tuple[dict[str, str], list[str]]:
     """The variables of buildspec and project, resolved, and the values that a log must mask.
 
     The project's, with those of StartBuild in them, win over the buildspec's.
@@ -75,41 +123,94 @@ def variables(build: Build, spec: Buildspec, session: Session) -> tuple[dict[str
     Raises:
         VariableError: a parameter or secret that is not there, or not readable for the role.
     """
-    declared = build.settings["environment"].get("environmentVariables") or []
-    typed = {item["name"]: (item.get("type", "PLAINTEXT"), item["value"]) for item in declared}
     wanted = {
-        **{name: ("PLAINTEXT", value) for name, value in spec.variables.items()},
-        **{name: ("PARAMETER_STORE", value) for name, value in spec.parameters.items()},
-        **{name: ("SECRETS_MANAGER", value) for name, value in spec.secrets.items()},
-        **typed,
+        **{name: (PLAIN, value) for name, value in spec.variables.items()},
+        **{name: (PARAMETER, value) for name, value in spec.parameters.items()},
+        **{name: (SECRET, value) for name, value in spec.secrets.items()},
+        **_declared(build),
     }
-    found: dict[str, str] = {}
-    masked: list[str] = []
-    for name, (kind, value) in wanted.items():
-        if kind == "PLAINTEXT":
-            found[name] = value
-        else:
-            read = _parameter if kind == "PARAMETER_STORE" else _secret
-            found[name] = _reading(name, read, value, session)
-            masked.append(found[name])
-    return found, masked
+    plain = {name: value for name, (kind, value) in wanted.items() if kind == PLAIN}
+    parameters = {name: value for name, (kind, value) in wanted.items() if kind == PARAMETER}
+    secrets = {name: value for name, (kind, value) in wanted.items() if kind == SECRET}
+    hidden: dict[str, str] = {}
+    if parameters:
+        say("Decrypting parameter store environment variables")
+        values = _parameters(set(parameters.values()), session)
+        hidden |= {name: values[reference] for name, reference in parameters.items()}
+    for name, reference in secrets.items():
+        hidden[name] = _secret(reference, session)
+    return {**plain, **hidden}, list(hidden.values())
 
 
-def _reading(name: str, read: Any, reference: str, session: Session) -> str:
-    try:
-        return read(reference, session)
-    except ClientError as error:
-        detail = error.response["Error"]
-        raise VariableError(f"{detail['Code']}: {detail.get('Message', '')} ({name})") from error
-    except (KeyError, ValueError) as error:
-        raise VariableError(f"{name}: {reference}: {error}") from error
+def exportable(names: Iterable[str], build: Build) -> list[str]:
+    """The names that `exported-variables` may export.
+
+    AWS page: "Build specification reference for CodeBuild", env/exported-variables: not AWS_*, and
+    not the parameters and secrets of the project.
+    """
+    secret = {name for name, (kind, _) in _declared(build).items() if kind != PLAIN}
+    return [name for name in names if not name.startswith("AWS_") and name not in secret]
 
 
-def _parameter(name: str, session: Session) -> str:
-    found = session.client("ssm").get_parameters(Names=[name], WithDecryption=True)
-    if not found["Parameters"]:
-        raise ValueError("Parameter does not exist")
-    return found["Parameters"][0]["Value"]
+def git_credentials() -> dict[str, str]:
+    """Configuration with which git signs in to the lab's CodeCommit as the build's role."""
+    endpoint = runtime.current().endpoint_url
+    helper = f"!{shlex.quote(sys.executable)} -m labkit.git_credential"
+    pairs = [
+        (f"credential.{endpoint}.helper", helper),
+        (f"credential.{endpoint}.useHttpPath", "true"),
+    ]
+    return {
+        "GIT_CONFIG_COUNT": str(len(pairs)),
+        **{f"GIT_CONFIG_KEY_{index}": key for index, (key, _) in enumerate(pairs)},
+        **{f"GIT_CONFIG_VALUE_{index}": value for index, (_, value) in enumerate(pairs)},
+    }
+
+
+def with_runtimes(
+    spec: Buildspec, env: Mapping[str, str], directory: Path, say: Callable[[str], None]
+) -> str:
+    """The PATH with the runtimes that the buildspec asks for in front.
+
+    Raises:
+        runtimes.RuntimeMissing: one that is unknown, or not on this machine.
+    """
+    path = env["PATH"]
+    for name, wanted in spec.runtimes.items():
+        version = runtimes.resolved(wanted, env)
+        say(f"Selecting '{name}' runtime version '{version}' based on manual selections...")
+        found = runtimes.find(name, version)
+        say(found.note)
+        front = found.bin_dir
+        if name == "python" and front is not None:
+            own = directory / f"python-{found.version}"
+            front = runtimes.isolated_python((front / "python").resolve(), own)
+        if front is not None:
+            path = f"{front}{os.pathsep}{path}"
+    return path
+
+
+def _declared(build: Build) -> dict[str, tuple[str, str]]:
+    declared = build.settings["environment"].get("environmentVariables") or []
+    return {item["name"]: (item.get("type") or PLAIN, item["value"]) for item in declared}
+
+
+def _parameters(names: set[str], session: Session) -> dict[str, str]:
+    ordered, found = sorted(names), dict[str, str]()
+    ssm = session.client("ssm")
+    for start in range(0, len(ordered), _PARAMETERS_A_CALL):
+        chunk = ordered[start : start + _PARAMETERS_A_CALL]
+        try:
+            answer = ssm.get_parameters(Names=chunk, WithDecryption=True)
+        except ClientError as error:
+            raise VariableError("Decrypted Variables Error", _told(error)) from error
+        found |= {item["Name"]: item["Value"] for item in answer["Parameters"]}
+        # asked for by its ARN, a parameter answers by its name
+        found |= {item.get("ARN", ""): item["Value"] for item in answer["Parameters"]}
+    for name in ordered:
+        if name not in found:
+            raise VariableError("Decrypted Variables Error", f"parameter does not exist: {name}")
+    return found
 
 
 def _secret(reference: str, session: Session) -> str:
@@ -117,8 +218,27 @@ def _secret(reference: str, session: Session) -> str:
     parts = reference.split(":")
     own = 7 if reference.startswith("arn:") else 1
     secret_id, rest = ":".join(parts[:own]), [*parts[own:], "", "", ""]
-    extra = {"VersionStage": rest[1], "VersionId": rest[2]}
-    text = session.client("secretsmanager").get_secret_value(
-        SecretId=secret_id, **{key: value for key, value in extra.items() if value}
-    )["SecretString"]
-    return str(json.loads(text)[rest[0]]) if rest[0] else text
+    key, chosen = rest[0], {"VersionStage": rest[1], "VersionId": rest[2]}
+    try:
+        answer = session.client("secretsmanager").get_secret_value(
+            SecretId=secret_id, **{name: value for name, value in chosen.items() if value}
+        )
+    except ClientError as error:
+        raise VariableError("Secrets Manager Error", _told(error)) from error
+    text = answer.get("SecretString", "")
+    return _member(text, key, secret_id) if key else text
+
+
+def _member(text: str, key: str, secret_id: str) -> str:
+    try:
+        value: Any = json.loads(text)[key]
+    except (ValueError, KeyError, TypeError) as error:
+        raise VariableError(
+            "Secrets Manager Error", f"the secret {secret_id} has no JSON key {key}"
+        ) from error
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _told(error: ClientError) -> str:
+    detail = error.response["Error"]
+    return f"{detail['Code']}: {detail.get('Message', '')}"

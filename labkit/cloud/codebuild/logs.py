@@ -27,22 +27,26 @@ _END = None
 class BuildLog:
     """Lines in, PutLogEvents out, from a thread of its own; secrets are masked on the way.
 
-    A role that may not write logs does not fail the build: it only leaves no log, as on AWS.
+    A role that may not write logs does not fail the build: it only leaves no log. Without a
+    session, nothing is written.
     """
 
-    def __init__(self, session: Session, group: str, stream: str) -> None:
+    def __init__(self, session: Session | None, group: str, stream: str) -> None:
         self._session, self._group, self._stream = session, group, stream
         self._lines: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
         self._masked: list[str] = []
         self._thread = threading.Thread(target=self._send_all, name=f"log {stream}", daemon=True)
-        self._thread.start()
+        if session is not None:
+            self._thread.start()
 
     def mask(self, values: Iterable[str]) -> None:
         """Show `***` in place of these values from now on."""
-        self._masked += sorted((value for value in values if value), key=len, reverse=True)
+        # a value of several lines comes line by line
+        lines = {line for value in values for line in (value, *value.split("\n")) if line}
+        self._masked = sorted({*self._masked, *lines}, key=len, reverse=True)
 
     def agent(self, text: str) -> None:
-        """A line of the build agent, with its time."""
+        """A line of the build agent, with its time; further lines of it have none."""
         stamp = datetime.now(UTC).strftime("%Y/%m/%d %H:%M:%S.%f")
         self.write(f"[Container] {stamp} {text}")
 
@@ -55,9 +59,11 @@ class BuildLog:
     def close(self) -> None:
         """Return when every line has been sent."""
         self._lines.put(_END)
-        self._thread.join(timeout=30)
+        if self._session is not None:
+            self._thread.join(timeout=30)
 
     def _send_all(self) -> None:
+        assert self._session is not None
         try:
             client = self._session.client("logs")
             _create(client, self._group, self._stream)
@@ -85,7 +91,7 @@ class BuildLog:
                 return batch, False
             when, message = item
             batch.append({"timestamp": when, "message": message})
-            size += len(message) * 2
+            size += len(message.encode()) + 26
             deadline = deadline or time.monotonic() + _LINGER_SECONDS
         return batch, True
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +21,14 @@ Fields = dict[str, Any]
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+class PhaseFailed(Exception):
+    """A phase that did not succeed; code and message are its context's."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
 
 
 @dataclass
@@ -100,8 +109,28 @@ class Build:
     exported: list[dict[str, str]] = field(default_factory=list)
     artifact: Fields = field(default_factory=dict)
     secondary_artifacts: list[Fields] = field(default_factory=list)
-    stop_requested: threading.Event = field(default_factory=threading.Event)
-    timed_out: bool = False
+    halted: str | None = None  # STOPPED or TIMED_OUT, as soon as it is known
+    over: threading.Event = field(default_factory=threading.Event)
+    _on_halt: list[Callable[[], object]] = field(default_factory=list)
+    _halting: threading.Lock = field(default_factory=threading.Lock)
+
+    def halt(self, status: str) -> None:
+        """End the build before its time, at once: STOPPED or TIMED_OUT."""
+        with self._halting:
+            if self.halted or self.over.is_set():
+                return
+            self.halted = status
+            ending = self._on_halt[::-1]  # the shell before the search for what escaped it
+        for end in ending:
+            end()
+
+    def on_halt(self, end: Callable[[], object]) -> None:
+        """Have `end` called when the build is halted, or now if it has been."""
+        with self._halting:
+            self._on_halt.append(end)
+            late = self.halted is not None
+        if late:
+            end()
 
     @property
     def id(self) -> str:
@@ -110,6 +139,11 @@ class Build:
     @property
     def arn(self) -> str:
         return self.project.arn.replace(":project/", ":build/") + f":{self.uuid}"
+
+    @property
+    def owner(self) -> str:
+        """What its processes are marked with."""
+        return f"build/{self.uuid}"
 
     @property
     def region(self) -> str:
@@ -194,6 +228,7 @@ class CodeBuildBackend(BaseBackend):
         super().__init__(region_name, account_id)
         self.projects: dict[str, Project] = {}
         self.builds: dict[str, Build] = {}  # by id, oldest first
+        self.tokens: dict[str, tuple[datetime, Build]] = {}  # idempotency tokens of StartBuild
         self.lock = threading.RLock()
 
     def project(self, name_or_arn: str) -> Project:

@@ -9,19 +9,20 @@ import os
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from datetime import timedelta
+from typing import Any, NoReturn
 
-from labkit.cloud import runtime
 from labkit.cloud.codebuild import events
 from labkit.cloud.codebuild.models import (
     Build,
     CodeBuildBackend,
     Phase,
+    PhaseFailed,
     Project,
     codebuild_backends,
     now,
 )
-from labkit.cloud.codebuild.runner import Runner
+from labkit.cloud.codebuild.runner import Runner, assume_service_role
 from labkit.cloud.codebuild.source import SUPPORTED
 from labkit.cloud.service import AWSError, Service, page
 
@@ -29,7 +30,14 @@ Answer = dict[str, Any]
 
 _workers = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="build")
 _ARTIFACTS = ("CODEPIPELINE", "S3", "NO_ARTIFACTS")
-_NOT_YET = ("vpcConfig", "buildBatchConfig", "fileSystemLocations", "badgeEnabled", "autoRetryLimit", "concurrentBuildLimit")  # fmt: skip
+# what a project may say that the lab does not do, by the part that says it
+_NOT_YET = {
+    "": ("vpcConfig", "buildBatchConfig", "fileSystemLocations", "badgeEnabled", "autoRetryLimit"),
+    "environment": ("certificate", "fleet", "dockerServer", "computeConfiguration"),
+}
+_ENVIRONMENTS = ("LINUX_CONTAINER", "ARM_CONTAINER", "LINUX_EC2", "ARM_EC2")
+_STOP_SECONDS = 5.0
+_TOKEN_LIFETIME = timedelta(minutes=5)
 
 # StartBuild's overrides -> where in the build's settings they go
 _OVERRIDES = {
@@ -37,6 +45,8 @@ _OVERRIDES = {
     "sourceLocationOverride": ("source", "location"),
     "buildspecOverride": ("source", "buildspec"),
     "gitCloneDepthOverride": ("source", "gitCloneDepth"),
+    "gitSubmodulesConfigOverride": ("source", "gitSubmodulesConfig"),
+    "imagePullCredentialsTypeOverride": ("environment", "imagePullCredentialsType"),
     "environmentTypeOverride": ("environment", "type"),
     "imageOverride": ("environment", "image"),
     "computeTypeOverride": ("environment", "computeType"),
@@ -68,7 +78,7 @@ class CodeBuild(Service):
         if name in self.backend.projects:
             arn = self.arn(f"project/{name}")
             raise AWSError("ResourceAlreadyExistsException", f"Project already exists: {arn}")
-        _check(declared)
+        self._check(declared)
         project = Project(declared, self.arn(f"project/{name}"))
         self.backend.projects[name] = project
         return {"project": project.fields()}
@@ -76,7 +86,7 @@ class CodeBuild(Service):
     def update_project(self, name: str, **changes: Any) -> Answer:
         project = self.backend.project(name)
         declared = {**project.declared, **changes}
-        _check(declared)
+        self._check(declared)
         project.declared, project.modified = declared, now()
         return {"project": project.fields()}
 
@@ -111,6 +121,10 @@ class CodeBuild(Service):
     def start_build(self, projectName: str, **request: Any) -> Answer:
         project = self.backend.project(projectName)
         settings = _overridden(project.declared, request)
+        token = request.get("idempotencyToken")
+        known = self.backend.tokens.get(token) if token else None
+        if known is not None and now() - known[0] < _TOKEN_LIFETIME:
+            return {"build": known[1].fields()}
         if settings["artifacts"]["type"] == "CODEPIPELINE" and not settings["artifacts"].get(
             "location"
         ):
@@ -120,12 +134,15 @@ class CodeBuild(Service):
             )
         _check({**settings, "name": project.name})
         version = request.get("sourceVersion") or settings.get("sourceVersion")
-        return {"build": self._start(project, settings, version).fields()}
+        build = self._start(project, settings, version)
+        if token:
+            self.backend.tokens[token] = (now(), build)
+        return {"build": build.fields()}
 
     def retry_build(self, id: str | None = None, idempotencyToken: str | None = None) -> Answer:
         old = self._build(id or "")
-        if old.ended is None:
-            raise AWSError("InvalidInputException", f"Build {old.id} has not ended yet")
+        if not old.over.is_set():
+            _invalid(f"Build {old.id} cannot be retried: it has not ended yet")
         return {"build": self._start(old.project, old.settings, old.source_version).fields()}
 
     def batch_get_builds(self, ids: list[str]) -> Answer:
@@ -148,22 +165,15 @@ class CodeBuild(Service):
 
     def stop_build(self, id: str) -> Answer:
         build = self._build(id)
-        if build.ended is None:
-            build.stop_requested.set()
-            lab = runtime.current()
-            threading.Thread(
-                target=lab.processes.end,
-                args=(f"build/{build.uuid}",),
-                kwargs={"grace_seconds": 1},
-                daemon=True,
-            ).start()
+        build.halt("STOPPED")
+        build.over.wait(_STOP_SECONDS)
         return {"build": build.fields()}
 
     def batch_delete_builds(self, ids: list[str]) -> Answer:
         deleted, kept = [], []
         for name in ids:
             build = self.backend.build(name)
-            if build is not None and build.ended is None:
+            if build is not None and not build.over.is_set():
                 kept.append({"id": name, "statusCode": "BUILD_IN_PROGRESS"})
             elif build is not None:
                 deleted.append(build.arn)
@@ -194,6 +204,7 @@ class CodeBuild(Service):
 
     def _start(self, project: Project, settings: Answer, version: str | None) -> Build:
         with self.backend.lock:
+            self._check_concurrency(project)
             build = Build(
                 project,
                 settings,
@@ -206,13 +217,66 @@ class CodeBuild(Service):
         moment = build.started
         build.phases = [Phase("SUBMITTED", moment, moment, "SUCCEEDED"), Phase("QUEUED", moment)]
         events.build_changed(build)
-        _workers.submit(Runner(build).run)
+        _queue(build)
         return build
+
+    def _check_concurrency(self, project: Project) -> None:
+        limit = project.declared.get("concurrentBuildLimit")
+        running = [
+            build
+            for build in self.backend.builds.values()
+            if build.project is project and not build.over.is_set()
+        ]
+        if limit and len(running) >= limit:
+            raise AWSError(
+                "AccountLimitExceededException",
+                f"Cannot have more than {limit} active builds for the project {project.name}",
+            )
+
+    def _check(self, declared: Answer) -> None:
+        """Refuse what AWS would refuse, a role that cannot be assumed with it.
+
+        Raises:
+            AWSError: InvalidInputException.
+        """
+        _check(declared)
+        role = declared["serviceRole"]
+        if role.split(":")[4] != self.current_account:
+            _invalid(
+                "Invalid service role: Service role account ID does not match caller's account"
+            )
+        try:
+            assume_service_role(role, self.arn(f"project/{declared['name']}"))
+        except PhaseFailed as error:
+            _invalid(error.message)
 
     def _initiator(self) -> str:
         if self.principal.invoked_by == "codepipeline.amazonaws.com":
             return f"codepipeline/{(self.principal.source_arn or '').rpartition(':')[2]}"
         return self.principal.name
+
+
+def _queue(build: Build) -> None:
+    """Have a worker run a build when one is free, or end it if it is halted before."""
+    runner = Runner(build)
+    minutes = build.settings.get("queuedTimeoutInMinutes", 480)
+    waiting = threading.Timer(60 * minutes, build.halt, ("TIMED_OUT",))
+    waiting.daemon = True
+
+    def run() -> None:
+        waiting.cancel()
+        runner.run()
+
+    queued = _workers.submit(run)
+    if not queued.running() and not queued.done():
+        waiting.start()
+
+    def leave() -> None:
+        if queued.cancel():
+            waiting.cancel()
+            runner.cancel()
+
+    build.on_halt(leave)
 
 
 def _check(declared: Answer) -> None:
@@ -224,15 +288,19 @@ def _check(declared: Answer) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9\-_]{1,254}", declared["name"]):
         _invalid(f"Invalid project name: {declared['name']}")
     if not re.fullmatch(r"arn:aws:iam::\d{12}:role/.+", declared["serviceRole"]):
-        _invalid(
-            f"Invalid service role: Service role account ID does not match: {declared['serviceRole']}"
-        )
+        _invalid(f"Invalid service role: {declared['serviceRole']} is not the ARN of a role")
     source, artifacts = declared["source"], declared["artifacts"]
     for item in (source, *(declared.get("secondarySources") or [])):
         if item["type"] not in SUPPORTED:
             _invalid(f"The lab's local AWS does not support source type {item['type']} yet")
         if item["type"] in ("CODECOMMIT", "S3") and not item.get("location"):
             _invalid("Project source location must not be empty")
+    for item in declared.get("secondarySources") or []:
+        if not item.get("sourceIdentifier"):
+            _invalid("Project secondary source must have a sourceIdentifier")
+    for item in declared.get("secondaryArtifacts") or []:
+        if not item.get("artifactIdentifier"):
+            _invalid("Project secondary artifacts must have an artifactIdentifier")
     if source["type"] == "NO_SOURCE" and not source.get("buildspec"):
         _invalid("Project source type NO_SOURCE requires a buildspec")
     for item in (artifacts, *(declared.get("secondaryArtifacts") or [])):
@@ -242,16 +310,20 @@ def _check(declared: Answer) -> None:
             _invalid("Invalid artifacts: location must be set for artifacts type S3")
     if "CODEPIPELINE" in (source["type"], artifacts["type"]) and artifacts["type"] == "S3":
         _invalid("Invalid project: when source type is CODEPIPELINE, artifacts type must be too")
-    for key in _NOT_YET:
-        if declared.get(key):
-            _invalid(f"The lab's local AWS does not support {key} yet")
+    environment = declared["environment"]
+    if environment["type"] not in _ENVIRONMENTS:
+        _invalid(f"The lab's local AWS does not support environment type {environment['type']} yet")
+    for part, keys in _NOT_YET.items():
+        for key in keys:
+            if (declared[part] if part else declared).get(key):
+                _invalid(f"The lab's local AWS does not support {key} yet")
     if (declared.get("cache") or {}).get("type", "NO_CACHE") == "S3":
         _invalid("The lab's local AWS does not support cache type S3 yet")
     if ((declared.get("logsConfig") or {}).get("s3Logs") or {}).get("status") == "ENABLED":
         _invalid("The lab's local AWS does not support s3Logs yet")
 
 
-def _invalid(message: str) -> None:
+def _invalid(message: str) -> NoReturn:
     raise AWSError("InvalidInputException", message)
 
 

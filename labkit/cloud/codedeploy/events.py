@@ -26,8 +26,7 @@ def deployment_changed(backend: CodeDeployBackend, deployment: Deployment) -> No
 
 
 def instance_changed(backend: CodeDeployBackend, deployment: Deployment, target: Target) -> None:
-    """The same for one instance of a deployment."""
-    bus.changes.announce(deployment.id)
+    """Publish the state of one instance of a deployment."""
     state = _INSTANCE.get(target.status)
     if state:
         detail = {"instanceId": target.instance_id, "state": state}

@@ -1,0 +1,74 @@
+"""What a check says: one line for each thing it asked AWS, and how many of them hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that was asked: whether it holds, what it is, and what to do when it does not."""
+
+    ok: bool
+    what: str
+    todo: str = ""
+
+    def __str__(self) -> str:
+        return f"✔ {self.what}" if self.ok else f"✘ {self.what}: {self.todo}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a check found; it prints as lines, and is a list in a notebook."""
+
+    piece: str
+    lines: tuple[Line, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything that was asked holds; a check that asked nothing has not passed."""
+        return bool(self.lines) and all(line.ok for line in self.lines)
+
+    @property
+    def score(self) -> str:
+        """For example "5 of 5"."""
+        return f"{sum(line.ok for line in self.lines)} of {len(self.lines)}"
+
+    def __repr__(self) -> str:
+        return "\n".join([*map(str, self.lines), self.score])
+
+    def _repr_html_(self) -> str:
+        items = "".join(_item(line) for line in self.lines)
+        return (
+            f'<section aria-label="Check of {escape(self.piece)}: {self.score}">'
+            f'<ul style="list-style:none;padding-left:0">{items}</ul>'
+            f"<p><strong>{self.score}</strong></p></section>"
+        )
+
+
+def line(what: str, todo: str, holds: Callable[[], object]) -> Line:
+    """Ask one thing of AWS.
+
+    Args:
+        holds: asks; what AWS refuses, and what is not in its answer, does not hold.
+    """
+    try:
+        return Line(bool(holds()), what, todo)
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        return Line(False, what, f"{todo} (AWS says {code})")
+    except BotoCoreError as error:
+        return Line(False, what, f"{todo} ({error})")
+    except (LookupError, TypeError, ValueError, StopIteration):
+        return Line(False, what, todo)
+
+
+def _item(shown: Line) -> str:
+    sign, word, colour = ("✔", "Holds", "#1a7f37") if shown.ok else ("✘", "Missing", "#c62828")
+    todo = "" if shown.ok else f": {escape(shown.todo)}"
+    mark = f'<span role="img" aria-label="{word}" style="color:{colour}">{sign}</span>'
+    return f"<li>{mark} {escape(shown.what)}{todo}</li>"

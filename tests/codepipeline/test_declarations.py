@@ -1,0 +1,90 @@
+"""What CreatePipeline takes and refuses: the table in declarations.yaml, through boto3."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from botocore.exceptions import ClientError
+
+CASES = yaml.safe_load(Path(__file__).with_name("declarations.yaml").read_text())
+
+SOURCE_ACTION = {
+    "name": "Source",
+    "actionTypeId": {"category": "Source", "owner": "AWS", "provider": "CodeCommit", "version": "1"},
+    "configuration": {"RepositoryName": "r", "BranchName": "main", "PollForSourceChanges": "false"},
+    "outputArtifacts": [{"name": "Source"}],
+}  # fmt: skip
+APPROVAL = {
+    "name": "Approve",
+    "actionTypeId": {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"},
+}
+NAMED = {
+    "@source-action": {**SOURCE_ACTION, "name": "Again", "outputArtifacts": [{"name": "Again"}]},
+    "@approval": APPROVAL,
+    "@source": {"name": "Source", "actions": [SOURCE_ACTION]},
+}
+
+
+@pytest.fixture(scope="module")
+def role(aws: Any) -> str:
+    statement = {"Effect": "Allow", "Principal": {"Service": "codepipeline.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    made = aws.client("iam").create_role(RoleName="declares", AssumeRolePolicyDocument=trust)
+    return made["Role"]["Arn"]
+
+
+def declaration(case: dict[str, Any], role: str) -> dict[str, Any]:
+    made = {
+        "name": "declared",
+        "roleArn": role,
+        "artifactStore": {"type": "S3", "location": "bucket"},
+        "stages": [NAMED["@source"], {"name": "Approve", "actions": [APPROVAL]}],
+    }
+    made = copy.deepcopy(made)
+    for path, value in (case.get("set") or {}).items():
+        place, last = _place(made, path)
+        place[last] = _named(value)
+    for key in ("append", "append_2"):
+        for path, value in (case.get(key) or {}).items():
+            place, last = _place(made, path)
+            place[last].append(_named(value))
+    for path in case.get("delete") or []:
+        place, last = _place(made, path)
+        del place[last]
+    return made
+
+
+def _place(document: Any, path: str) -> tuple[Any, Any]:
+    *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    for part in parents:
+        document = document[part]
+    return document, last
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_named(item) for item in value]
+    return copy.deepcopy(NAMED.get(value, value)) if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["case"] for case in CASES])
+def test_declaration(aws: Any, role: str, case: dict[str, Any]) -> None:
+    codepipeline = aws.client("codepipeline")
+    declared = declaration(case, role)
+    if "code" not in case:
+        made = codepipeline.create_pipeline(pipeline=declared)["pipeline"]
+        codepipeline.delete_pipeline(name=made["name"])
+        assert made["version"] == 1
+        return
+    with pytest.raises(ClientError) as refused:
+        codepipeline.create_pipeline(pipeline=declared)
+    error = refused.value.response["Error"]
+    assert error["Code"] == case["code"], error
+    assert case["says"] in error["Message"]
+    listed = codepipeline.list_pipelines()["pipelines"]
+    assert "declared" not in [item["name"] for item in listed]

@@ -1,0 +1,116 @@
+"""Charts can be read without colour, by ear, and come out the same every time."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from labkit.observe import (
+    Chart,
+    chart_build_phases,
+    chart_costs,
+    chart_deployments,
+    chart_timeline,
+    estimate,
+)
+from labkit.observe.builds import PHASES
+from labkit.observe.charts import COLOURS, HATCHES
+
+START = datetime(2026, 1, 5, 12, tzinfo=UTC)
+
+
+def phases() -> Chart:
+    rows = [
+        {
+            "build": 1,
+            "phase": phase,
+            "status": "FAILED" if phase == "BUILD" else "SUCCEEDED",
+            "seconds": 6.0 if phase == "BUILD" else 0.5,
+            "start": START,
+            "message": "",
+        }
+        for phase in PHASES
+    ]
+    return chart_build_phases(pd.DataFrame(rows))
+
+
+def deployments() -> Chart:
+    columns = ["deployment", "status", "commit", "seconds", "succeeded", "failed", "skipped",
+               "rolls_back"]  # fmt: skip
+    rows = [
+        ("d-AAAAAAAAA", "Succeeded", "1234abcd", 5.0, 2, 0, 0, ""),
+        ("d-BBBBBBBBB", "Failed", "2234abcd", 3.0, 0, 1, 1, ""),
+        ("d-CCCCCCCCC", "Succeeded", "1234abcd", 4.5, 2, 0, 0, "d-BBBBBBBBB"),
+        ("d-DDDDDDDDD", "InProgress", "", None, 0, 0, 0, ""),
+    ]
+    return chart_deployments(pd.DataFrame(rows, columns=columns))
+
+
+def timeline() -> Chart:
+    rows = [
+        ("e", "Source", "Source", "Succeeded", START, 0.6),
+        ("e", "Build", "Build", "Failed", START + timedelta(seconds=1), 9.0),
+    ]
+    columns = ["execution", "stage", "action", "status", "started", "seconds"]
+    return chart_timeline(pd.DataFrame(rows, columns=columns))
+
+
+def costs() -> Chart:
+    return chart_costs(estimate({"codepipeline.action_minute": 130, "ec2.t3.micro": 3}))
+
+
+@pytest.mark.parametrize("draw", [phases, deployments, timeline, costs])
+def test_the_same_frame_gives_the_same_bytes(draw) -> None:  # type: ignore[no-untyped-def]
+    chart = draw()
+    assert chart.png() == chart.png() == draw().png()
+
+
+@pytest.mark.parametrize("draw", [phases, deployments, timeline, costs])
+def test_a_png_carries_no_date_and_no_version(draw) -> None:  # type: ignore[no-untyped-def]
+    assert set(Image.open(io.BytesIO(draw().png())).info) <= {"dpi"}
+
+
+@pytest.mark.parametrize("draw", [phases, deployments, timeline, costs])
+def test_the_x_axis_says_its_unit(draw) -> None:  # type: ignore[no-untyped-def]
+    label = draw().figure.axes[0].get_xlabel()
+    assert "seconds" in label or "US dollars" in label
+
+
+def test_the_text_says_what_the_picture_shows() -> None:
+    assert "build 1 10.5 s, longest phase BUILD with 6.0 s, BUILD failed" in phases().alt
+    said = deployments().alt
+    assert "d-BBBBBBBBB Failed: 0 succeeded, 1 failed, 1 skipped (3.0 s)" in said
+    assert "d-CCCCCCCCC Succeeded: 2 succeeded, 0 failed, a rollback (4.5 s)" in said
+    assert "Build/Build Failed after 9.0 s" in timeline().alt
+
+
+def test_no_two_phases_look_alike_in_grey() -> None:
+    assert len(set(HATCHES)) == len(HATCHES) >= len(PHASES)
+    assert len(COLOURS) >= len(PHASES)
+
+
+def test_in_a_notebook_it_has_an_alternative_text_and_a_line_below() -> None:
+    html = deployments()._repr_html_()
+    assert f'alt="{deployments().alt}"' in html
+    assert f"<figcaption>{deployments().alt}</figcaption>" in html
+    assert repr(deployments()) == deployments().alt
+
+
+def test_nothing_to_draw_is_said_in_words() -> None:
+    columns = ["build", "phase", "status", "seconds", "start", "message"]
+    chart = chart_build_phases(pd.DataFrame(columns=columns))
+    assert chart.alt == "Where the time of each build went: no build has run yet"
+    assert chart_deployments(pd.DataFrame()).alt.endswith("nothing has been deployed yet")
+    assert chart_timeline(pd.DataFrame()).alt.endswith("no action has run yet")
+    assert chart_costs(pd.DataFrame()).alt.endswith("nothing has been used yet")
+
+
+def test_it_is_saved_where_it_is_told(tmp_path: Path) -> None:
+    path = timeline().save(tmp_path / "charts" / "timeline.png")
+    assert path.read_bytes() == timeline().png()
+    assert Image.open(path).format == "PNG"
