@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: lab demo test test-fast check format notebooks bench lock install clean
+.PHONY: lab demo test test-fast check format notebooks docs bench lock install clean
 
 lab: install
 	@"$(BIN)/labkit" lab
@@ -32,6 +32,9 @@ format: install
 
 notebooks: install
 	@"$(BIN)/python" -m tests.notebooks.execute
+
+docs: install
+	@"$(BIN)/python" -m tests.packaging.coverage_table
 
 bench: install
 	@"$(BIN)/python" -m pytest tests/benchmarks/bench_control_plane.py -s

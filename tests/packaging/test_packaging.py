@@ -12,6 +12,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from tests.packaging import coverage_table
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -67,3 +69,18 @@ def test_git_s_credential_helper_does_not_wait_for_boto3() -> None:
     code = "import sys, labkit.git_credential; print([m for m in sys.modules if 'boto' in m])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_coverage_page_is_what_the_code_does() -> None:
+    assert coverage_table.PATH.read_text() == coverage_table.text(), "make docs"
+
+
+def test_the_readme_names_what_is_there() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for name in re.findall(r"`((?:notebooks|exercises|labkit|sample_app)/[\w/.]*)`", readme):
+        found = [ROOT / name, ROOT / f"{name}.ipynb"]
+        assert any(path.exists() for path in found), f"{name} is in the README, not in the tree"
+    for name in re.findall(r"\]\(((?!http)[^)#]+)\)", readme):
+        assert (ROOT / name).exists(), f"{name} is linked in the README, not in the tree"
+    for target in re.findall(r"`?make (\w+)", readme):
+        assert f"\n{target}:" in (ROOT / "Makefile").read_text(), f"make {target}"

@@ -45,7 +45,7 @@ def test_one_release_seen_in_every_way(lab: Lab, capsys: pytest.CaptureFixture[s
     live.wait(60)
     assert not live._thread.is_alive()
     assert "Succeeded" in live._html.value and buttons.layout.display == "none"
-    assert "Phase is FINALIZING" in live._tail.value
+    assert "Phase complete: UPLOAD_ARTIFACTS" in live._tail.value
     bundle = live._repr_mimebundle_()
     assert bundle["text/html"] == live._html.value
     assert "application/vnd.jupyter.widget-view+json" in bundle
