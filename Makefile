@@ -40,7 +40,7 @@ bench: install
 	@"$(BIN)/python" -m pytest tests/benchmarks/bench_control_plane.py -s
 
 lock: install
-	@sh scripts/lock
+	@"$(BIN)/python" scripts/lock
 
 install: .venv/installed
 

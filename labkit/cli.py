@@ -206,7 +206,12 @@ def _environment(description: dict[str, Any]) -> dict[str, str]:
 
     mine = {name: value for name, value in os.environ.items() if name not in launcher.UNSET}
     path = os.pathsep.join([str(Path(sys.executable).parent), mine.get("PATH", os.defpath)])
-    return {**mine, "PATH": path, **launcher.environment(description)}
+    return {
+        **mine,
+        "PATH": path,
+        **launcher.environment(description),
+        **launcher.jupyter_environment(description),
+    }
 
 
 def _describe(description: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ unpacked to (`..`, an absolute path, a link that leads out) is refused before an
 from __future__ import annotations
 
 import io
-import os
 import stat
 import tarfile
 import zipfile
@@ -85,10 +84,7 @@ def _unpack_zip(body: bytes, destination: Path) -> None:
             if mode & 0o777:
                 path.chmod(mode & 0o777)
         # links last, so that no file is written through one
-        for path, target_name in links:
-            _check_link(destination, path, target_name)
-            path.unlink(missing_ok=True)
-            path.symlink_to(target_name)
+        _make_links(destination, links)
 
 
 def _unpack_tar(body: bytes, destination: Path) -> None:
@@ -107,7 +103,20 @@ def _check(name: str) -> None:
         raise ArchiveError(f"the member {name!r} leads outside the archive")
 
 
-def _check_link(destination: Path, path: Path, target: str) -> None:
-    resolved = Path(os.path.normpath(path.parent / target))
-    if Path(target).is_absolute() or not resolved.is_relative_to(destination):
-        raise ArchiveError(f"the link {path.name!r} leads outside the archive")
+def _make_links(destination: Path, links: list[tuple[Path, str]]) -> None:
+    """Make all links; if one leads outside, through others perhaps, none of them stays."""
+    made: list[Path] = []
+    try:
+        for path, target in links:
+            if Path(target).is_absolute() or path.exists():
+                raise ArchiveError(f"the link {path.name!r} leads outside, or is there twice")
+            path.symlink_to(target)
+            made.append(path)
+        root = destination.resolve()
+        for path in made:
+            if not path.resolve().is_relative_to(root):
+                raise ArchiveError(f"the link {path.name!r} leads outside the archive")
+    except (ArchiveError, RuntimeError, OSError) as error:  # RuntimeError: a circle of links
+        for path in made:
+            path.unlink()
+        raise ArchiveError(str(error)) from error

@@ -37,7 +37,7 @@ class Session:
     secret_access_key: str
     session_token: str | None
     region: str
-    expires: float = field(default_factory=lambda: time.monotonic() + LIFETIME_SECONDS - 300)
+    expires: float = field(default_factory=lambda: time.monotonic() + LIFETIME_SECONDS)
     _clients: dict[str, Any] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
@@ -71,13 +71,21 @@ _sessions: dict[tuple[str, str, str, str | None], Session] = {}
 
 
 def assume_role(
-    service: str, role_arn: str, session_name: str, region: str, source_arn: str | None = None
+    service: str,
+    role_arn: str,
+    session_name: str,
+    region: str,
+    source_arn: str | None = None,
+    *,
+    valid_for: float = 300,
 ) -> Session:
     """Act as `role_arn`, as the service principal `service` (`codebuild.amazonaws.com`) may.
 
     Args:
         session_name: what CloudTrail and `initiator` will show after the role's name.
         source_arn: the resource on whose behalf the service acts.
+        valid_for: how many seconds the credentials have to last at least, up to an hour less five
+            minutes.
 
     Raises:
         botocore.exceptions.ClientError: `AccessDenied`, the role is not there or does not trust
@@ -88,7 +96,7 @@ def assume_role(
     key = (service, role_arn, session_name, source_arn)
     with _lock:
         known = _sessions.get(key)
-    if known is not None and known.expires > time.monotonic():
+    if known is not None and known.expires > time.monotonic() + valid_for:
         return known
     answer = (
         as_service(service, region)
@@ -117,7 +125,7 @@ def chain_role(
     key = (session.access_key_id, role_arn, session_name, source_arn)
     with _lock:
         known = _sessions.get(key)
-    if known is not None and known.expires > time.monotonic():
+    if known is not None and known.expires > time.monotonic() + 300:
         return known
     answer = session.client("sts").assume_role(RoleArn=role_arn, RoleSessionName=session_name)
     keys = answer["Credentials"]

@@ -66,7 +66,7 @@ def up(state_dir: Path, port: int = 0) -> tuple[dict[str, Any], bool]:
             return running, False
         # what a killed lab left behind; not the JupyterLab that this may be typed in
         Processes(state_dir).end(but_not=JUPYTERLAB)
-        _clear(state_dir, keep=("work", "cache", "tools", "log", "port", "up.lock"))
+        _clear(state_dir, keep=("work", "cache", "tools", "jupyter", "log", "port", "up.lock"))
         return _start(state_dir, port), True
 
 
@@ -101,7 +101,7 @@ def reset(state_dir: Path) -> dict[str, Any]:
     """A fresh, empty AWS: everything below the state directory goes, but downloads."""
     down(state_dir, but_not=JUPYTERLAB)
     if state_dir.exists():
-        _clear(state_dir, keep=("cache", "tools", "port", "up.lock"))
+        _clear(state_dir, keep=("cache", "tools", "jupyter", "port", "up.lock"))
     return up(state_dir)[0]
 
 
@@ -204,10 +204,33 @@ def environment(description: dict[str, Any]) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_PAGER": "",
         "LABKIT_STATE_DIR": description["state_dir"],
+        **no_proxy(),
         "GIT_CONFIG_COUNT": str(len(pairs)),
         **{f"GIT_CONFIG_KEY_{index}": key for index, (key, _) in enumerate(pairs)},
         **{f"GIT_CONFIG_VALUE_{index}": value for index, (_, value) in enumerate(pairs)},
     }
+
+
+def no_proxy() -> dict[str, str]:
+    """The machine's exceptions from its proxy, and loopback: the lab is not behind one."""
+    own = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    hosts = ",".join(dict.fromkeys([*filter(None, own.split(",")), "127.0.0.1", "localhost"]))
+    return {"NO_PROXY": hosts, "no_proxy": hosts}
+
+
+def jupyter_environment(description: dict[str, Any]) -> dict[str, str]:
+    """Where JupyterLab and matplotlib keep their own files: in the lab's one directory too."""
+    place = Path(description["state_dir"]) / "jupyter"
+    names = {
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "IPYTHONDIR": "ipython",
+        "MPLCONFIGDIR": "matplotlib",
+    }
+    return {name: str(place / directory) for name, directory in names.items()}
 
 
 # Variables of the user's own AWS set-up that would send a lab's client elsewhere.

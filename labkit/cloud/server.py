@@ -38,6 +38,7 @@ from labkit.cloud.codedeploy.service import CodeDeploy
 from labkit.cloud.codepipeline.service import CodePipeline
 from labkit.cloud.compute import hosts
 from labkit.cloud.door import Door
+from labkit.cloud.launcher import no_proxy
 from labkit.cloud.processes import JUPYTERLAB, Processes
 from labkit.cloud.service import Service
 
@@ -113,6 +114,7 @@ def main() -> None:
         del os.environ[name]
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    os.environ.update(no_proxy())
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stderr,

@@ -168,17 +168,22 @@ def error_response(
 
 
 def page(
-    items: Sequence[T], token: str | None, size: int | None, default_size: int = 100
+    items: Sequence[T],
+    token: str | None,
+    size: int | None,
+    default_size: int = 100,
+    *,
+    error_code: str = "InvalidNextTokenException",
 ) -> tuple[list[T], str | None]:
     """One page of `items` and the token of the next, if there is one.
 
     Raises:
-        ServiceException: `InvalidNextTokenException`, a token that no page gave out.
+        AWSError: with `error_code`, for a token that no page gave out.
     """
     try:
         start = int(base64.urlsafe_b64decode(token.encode()).decode()) if token else 0
     except ValueError as error:
-        raise AWSError("InvalidNextTokenException", f"Invalid token: {token}") from error
+        raise AWSError(error_code, f"Invalid token: {token}") from error
     end = start + min(size or default_size, default_size)
     following = base64.urlsafe_b64encode(str(end).encode()).decode() if end < len(items) else None
     return list(items[start:end]), following

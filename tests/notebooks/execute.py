@@ -32,7 +32,10 @@ def fresh_lab() -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="labkit-notebook-") as directory:
         description, _ = launcher.up(Path(directory))
         try:
-            yield launcher.environment(description)
+            yield {
+                **launcher.environment(description),
+                **launcher.jupyter_environment(description),
+            }
         finally:
             launcher.down(Path(directory))
 

@@ -37,6 +37,7 @@ _AFTER_FAILURE: dict[str, tuple[tuple[str, ...], bool]] = {
     "post_build": ((), True),
 }
 # phases that have no contexts, and those that the build agent's log does not tell of
+_BUILD_SECONDS = 55 * 60
 _WITHOUT_CONTEXT = ("SUBMITTED", "QUEUED")
 _UNTOLD = (*_WITHOUT_CONTEXT, "PROVISIONING", "FINALIZING")
 
@@ -50,7 +51,10 @@ def assume_service_role(role_arn: str, project_arn: str) -> Session:
     session_name = f"AWSCodeBuild-{uuid.uuid5(uuid.NAMESPACE_URL, project_arn)}"
     region = project_arn.split(":")[3]
     try:
-        return clients.assume_role(CODEBUILD, role_arn, session_name, region, project_arn)
+        # a build uses its credentials to its end
+        return clients.assume_role(
+            CODEBUILD, role_arn, session_name, region, project_arn, valid_for=_BUILD_SECONDS
+        )
     except (ClientError, BotoCoreError) as error:
         # AWS page: "Troubleshooting CodeBuild", error when creating or updating a build project
         message = f"CodeBuild is not authorized to perform: sts:AssumeRole on {role_arn}"

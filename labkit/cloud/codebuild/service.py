@@ -109,7 +109,7 @@ class CodeBuild(Service):
         found = sorted(
             self.backend.projects.values(), key=keys[sortBy], reverse=sortOrder == "DESCENDING"
         )
-        items, token = page(found, nextToken, None)
+        items, token = page(found, nextToken, None, error_code="InvalidInputException")
         return {"projects": [item.name for item in items], "nextToken": token}
 
     def delete_project(self, name: str) -> Answer:
@@ -153,14 +153,18 @@ class CodeBuild(Service):
         }
 
     def list_builds(self, sortOrder: str = "DESCENDING", nextToken: str | None = None) -> Answer:
-        items, token = page(self._ids(None, sortOrder), nextToken, None)
+        items, token = page(
+            self._ids(None, sortOrder), nextToken, None, error_code="InvalidInputException"
+        )
         return {"ids": items, "nextToken": token}
 
     def list_builds_for_project(
         self, projectName: str, sortOrder: str = "DESCENDING", nextToken: str | None = None
     ) -> Answer:
         project = self.backend.project(projectName)
-        items, token = page(self._ids(project, sortOrder), nextToken, None)
+        items, token = page(
+            self._ids(project, sortOrder), nextToken, None, error_code="InvalidInputException"
+        )
         return {"ids": items, "nextToken": token}
 
     def stop_build(self, id: str) -> Answer:

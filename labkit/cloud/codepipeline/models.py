@@ -143,6 +143,7 @@ class Pipeline:
     updated: datetime = field(default_factory=now)
     tags: dict[str, str] = field(default_factory=dict)
     executions: dict[str, Execution] = field(default_factory=dict)
+    versions: dict[int, dict[str, Any]] = field(default_factory=dict)
     requests: dict[str, str] = field(default_factory=dict)  # client token -> execution
     stages: list[Stage] = field(default_factory=list)
     revisions: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
@@ -190,6 +191,7 @@ class Pipeline:
         known = {stage.name: stage for stage in self.stages}
         names = [stage["name"] for stage in declaration["stages"]]
         self.declaration = declaration
+        self.versions[declaration["version"]] = declaration
         self.stages = [known.get(name) or Stage(name) for name in names]
         self.updated = now()
 

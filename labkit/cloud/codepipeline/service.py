@@ -59,17 +59,18 @@ class CodePipeline(Service):
 
     def get_pipeline(self, name: str, version: int | None = None) -> Answer:
         pipeline = self.backend.get(name)
-        if version not in (None, pipeline.declaration["version"]):
+        declared = pipeline.versions.get(version or pipeline.declaration["version"])
+        if declared is None:
             raise AWSError(
                 "PipelineVersionNotFoundException",
-                f"The lab keeps the current version of pipeline '{name}' only",
+                f"Pipeline '{name}' does not have a version {version}",
             )
         metadata = {
             "pipelineArn": pipeline.arn,
             "created": pipeline.created,
             "updated": pipeline.updated,
         }
-        return {"pipeline": pipeline.declaration, "metadata": metadata}
+        return {"pipeline": declared, "metadata": metadata}
 
     def list_pipelines(self, nextToken: str | None = None, maxResults: int | None = None) -> Answer:
         found = sorted(self.backend.pipelines.values(), key=lambda pipeline: pipeline.name)

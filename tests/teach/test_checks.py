@@ -1,0 +1,123 @@
+"""A check is red while the AWS does not have the piece, and green when it does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from labkit import Lab, observe
+from labkit.provision import PIECES, artifacts, build, provision, roles, source, tear_down
+from labkit.teach import Line, Result, check
+from tests.conftest import Aws
+
+NAMES = [piece.name for piece in PIECES]
+
+
+@pytest.fixture
+def lab(lab_environment: Aws, request: pytest.FixtureRequest) -> Lab:
+    """A lab of this test's own, in the AWS that all tests share."""
+    name = "".join(char if char.isalnum() else "-" for char in request.node.name.lower())
+    lab = Lab(name=f"t-{name.removeprefix('test-')[:24].strip('-')}")
+    yield lab
+    tear_down(lab)
+
+
+@pytest.mark.parametrize("piece", [*NAMES, "release"])
+def test_nothing_holds_in_an_empty_aws(lab: Lab, piece: str) -> None:
+    result = getattr(check, piece)(lab)
+    assert not result.passed
+    assert not any(line.ok for line in result.lines), result
+
+
+@pytest.mark.parametrize("piece", NAMES)
+def test_each_piece_is_green_when_it_is_there(lab: Lab, piece: str) -> None:
+    before = NAMES[: NAMES.index(piece)]
+    if before:
+        provision(lab, until=before[-1])
+        assert not getattr(check, piece)(lab).passed
+    provision(lab, until=piece)
+    for name in [*before, piece]:
+        result = getattr(check, name)(lab)
+        assert result.passed, result
+
+
+def test_a_release_is_green_when_every_host_serves_the_newest_commit(lab: Lab) -> None:
+    provision(lab)
+    observe.wait_for_execution(lab)
+    assert check.release(lab).passed, check.release(lab)
+    lab.client("events").disable_rule(Name=f"{lab.pipeline}-push")
+    source.push(lab, "Not released", source.replace("site.json", "teal", "purple"))
+    result = check.release(lab)
+    assert [line.ok for line in result.lines] == [True, False, False]
+    assert "push-" not in repr(result)
+    assert not check.pipeline(lab).passed  # its rule is off
+
+
+def test_a_source_without_its_files_is_red(lab: Lab) -> None:
+    source.create_repository(lab)
+    source.push(lab, "Only a text", lambda clone: (clone / "note.txt").write_text("hello"))
+    assert [line.ok for line in check.source(lab).lines] == [True, True, True, False, False, False]
+
+
+def test_a_role_that_is_too_wide_or_trusts_others_is_red(lab: Lab) -> None:
+    roles.create_roles(lab)
+    assert check.roles(lab).passed
+    iam, name = lab.client("iam"), lab.role("codebuild")
+    everything = {"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": everything})
+    iam.put_role_policy(RoleName=name, PolicyName="more", PolicyDocument=document)
+    assert [line.what for line in check.roles(lab).lines if not line.ok] == [
+        "no role may do more than its work"
+    ]
+    iam.delete_role_policy(RoleName=name, PolicyName="more")
+    trust = roles.trust_policy(lab, "codebuild.amazonaws.com")
+    trust["Statement"][0]["Principal"]["AWS"] = "*"
+    iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust))
+    assert [line.ok for line in check.roles(lab).lines].count(False) == 1
+    roles.create_role(lab, "codebuild")
+    iam.delete_role_policy(RoleName=name, PolicyName=roles.POLICY)
+    assert not check.roles(lab).passed
+
+
+def test_a_build_that_failed_is_red_until_one_succeeds(lab: Lab) -> None:
+    provision(lab, until="build")
+    source.push(lab, "A colour", source.replace("site.json", "teal", "tael"))
+    observe.wait_for_build(lab, build.start_build(lab))
+    result = check.build(lab)
+    assert [line.ok for line in result.lines] == [True, True, True, True, False]
+    source.push(lab, "Mended", source.replace("site.json", "tael", "teal"))
+    observe.wait_for_build(lab, build.start_build(lab))
+    assert check.build(lab).passed
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (lambda s3, name: s3.delete_public_access_block(Bucket=name), 1),
+        (
+            lambda s3, name: s3.put_bucket_versioning(
+                Bucket=name, VersioningConfiguration={"Status": "Suspended"}
+            ),
+            3,
+        ),
+        (lambda s3, name: s3.delete_bucket_lifecycle(Bucket=name), 4),
+    ],
+    ids=["open", "unversioned", "forever"],
+)
+def test_each_property_of_the_bucket_counts(lab: Lab, spoil: object, line: int) -> None:
+    artifacts.create_bucket(lab)
+    spoil(lab.client("s3"), lab.bucket)
+    assert [number for number, one in enumerate(check.artifacts(lab).lines) if not one.ok] == [line]
+
+
+def test_a_result_reads_as_lines_and_as_html() -> None:
+    result = Result("source", (Line(True, "a <b>"), Line(False, "c", "do d")))
+    assert repr(result) == "✔ a <b>\n✘ c: do d\n1 of 2"
+    assert not result.passed
+    html = result._repr_html_()
+    assert "a &lt;b&gt;" in html and 'aria-label="Missing"' in html and "1 of 2" in html
+
+
+def test_a_check_that_asked_nothing_has_not_passed() -> None:
+    assert not Result("source", ()).passed
