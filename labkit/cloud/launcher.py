@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from labkit.cloud.processes import JUPYTERLAB, LAB, OWNER, Processes
+from labkit.cloud.processes import JUPYTERLAB, LAB, OWNER, Processes, wait_for
 
 START_SECONDS = 60
 
@@ -85,10 +85,9 @@ def down(state_dir: Path, *, but_not: str | None = None) -> int:
         started = Processes(state_dir)
         ended = len(started.find(but_not=but_not))
         server.terminate()
-        _, alive = psutil.wait_procs([server], timeout=10)
-        for process in alive:
+        for process in wait_for([server], 10):
             process.kill()
-        psutil.wait_procs(alive, timeout=5)
+            wait_for([process], 5)
         ended += 1
     with contextlib.suppress(FileNotFoundError):
         (state_dir / "lab.json").unlink()
@@ -230,6 +229,7 @@ def jupyter_environment(description: dict[str, Any]) -> dict[str, str]:
         "IPYTHONDIR": "ipython",
         "MPLCONFIGDIR": "matplotlib",
     }
+    place.mkdir(parents=True, exist_ok=True)
     return {name: str(place / directory) for name, directory in names.items()}
 
 

@@ -84,7 +84,6 @@ def serve(state_dir: Path, port: int) -> None:
     stop.wait()
     (state_dir / "lab.json").unlink(missing_ok=True)
     Processes(state_dir).end(but_not=JUPYTERLAB)
-    server.stop()
 
 
 def _write_description(state_dir: Path, endpoint: str, learner: identity.Principal) -> None:

@@ -94,7 +94,7 @@ def _row(site: Site) -> str:
     href = escape(link(site.url), quote=True)
     anchor = f'<a href="{href}" target="_blank" rel="noopener">{escape(site.url)}</a>'
     if site.error:
-        cells = f'<td colspan="3">✗ {escape(site.error)}</td>'
+        cells = f'<td colspan="3">✘ {escape(site.error)}</td>'
     else:
         cells = (
             f"<td>{escape(site.version)}</td><td><code>{escape(site.commit)}</code></td>"

@@ -20,8 +20,8 @@ class Look:
 _LOOKS = {
     None: Look("·", "Not started", "#767676", "dim"),
     "InProgress": Look("▶", "In progress", "#1f6fb4", "bold blue"),
-    "Succeeded": Look("✓", "Succeeded", "#1a7f37", "green"),
-    "Failed": Look("✗", "Failed", "#c62828", "bold red"),
+    "Succeeded": Look("✔", "Succeeded", "#1a7f37", "green"),
+    "Failed": Look("✘", "Failed", "#c62828", "bold red"),
     "Stopping": Look("■", "Stopping", "#7a5901", "yellow"),
     "Stopped": Look("■", "Stopped", "#7a5901", "yellow"),
     "Abandoned": Look("■", "Abandoned", "#7a5901", "yellow"),

@@ -7,8 +7,7 @@ that a call returned. `check.source(lab)` prints what holds, and what to do abou
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Callable
 from typing import Any
 
 from labkit import observe, show
@@ -16,32 +15,10 @@ from labkit.lab import Lab
 from labkit.provision import build as builds
 from labkit.provision import deploy as deploying
 from labkit.provision import pipeline as pipelines
-from labkit.provision.roles import NOT_NARROWABLE, ROLES
-from labkit.teach.result import Line, Result, line
+from labkit.teach.result import Result, line
+from labkit.teach.role_checks import roles
 
-# what each role cannot do its work without
-NEEDED = {
-    "codepipeline": (
-        "s3:PutObject",
-        "s3:GetObject",
-        "codecommit:GetBranch",
-        "codecommit:UploadArchive",
-        "codebuild:StartBuild",
-        "codebuild:BatchGetBuilds",
-        "codedeploy:CreateDeployment",
-        "codedeploy:GetDeployment",
-    ),
-    "codebuild": (
-        "logs:CreateLogStream",
-        "logs:PutLogEvents",
-        "s3:GetObject",
-        "s3:PutObject",
-        "codecommit:GitPull",
-    ),
-    "codedeploy": ("ec2:DescribeInstances",),
-    "instance": ("s3:GetObject",),
-    "events": ("codepipeline:StartPipelineExecution",),
-}
+__all__ = ["artifacts", "build", "deploy", "pipeline", "release", "roles", "source"]
 
 
 def source(lab: Lab) -> Result:
@@ -85,91 +62,6 @@ def source(lab: Lab) -> Result:
                 lambda: json.loads(file("site.json"))["version"],
             ),
         ),
-    )
-
-
-def roles(lab: Lab) -> Result:
-    """Five roles: each trusts its own service and nobody else, and may do its work and no more."""
-    iam = lab.client("iam")
-    lines = [_role(lab, who) for who in ROLES]
-    profile = lab.role("instance")
-
-    def held() -> list[str]:
-        found = iam.get_instance_profile(InstanceProfileName=profile)["InstanceProfile"]
-        return [role["RoleName"] for role in found["Roles"]]
-
-    lines.append(
-        line(
-            f"the instance profile {profile} holds the instances' role",
-            "create the profile and add the role to it",
-            lambda: held() == [lab.role("instance")],
-        )
-    )
-    lines.append(
-        line(
-            "no role may do more than its work",
-            "name the actions and the resources, instead of *",
-            lambda: not any(_too_wide(item) for who in ROLES for item in _statements(lab, who)),
-        )
-    )
-    return Result("roles", tuple(lines))
-
-
-def _role(lab: Lab, who: str) -> Line:
-    name, principal = lab.role(who), ROLES[who][0]
-
-    def trusted() -> list[str]:
-        role = lab.client("iam").get_role(RoleName=name)["Role"]
-        return [
-            one
-            for item in _as_list(role["AssumeRolePolicyDocument"]["Statement"])
-            if item["Effect"] == "Allow"
-            for named in _as_list(item["Principal"])
-            for one in (_as_list(named.get("Service")) if set(named) == {"Service"} else ["?"])
-        ]
-
-    def may() -> list[str]:
-        return [
-            action
-            for item in _statements(lab, who)
-            if item["Effect"] == "Allow"
-            for action in _as_list(item["Action"])
-        ]
-
-    def works() -> bool:
-        allowed = may()
-        return trusted() == [principal] and all(
-            any(fnmatchcase(needed, pattern) for pattern in allowed) for needed in NEEDED[who]
-        )
-
-    return line(
-        f"{name} trusts {principal} alone, and may do its work",
-        f'run roles.create_role(lab, "{who}")',
-        works,
-    )
-
-
-def _statements(lab: Lab, who: str) -> Iterator[dict[str, Any]]:
-    """The statements of all policies of a role: those in it, and those attached to it."""
-    iam, name = lab.client("iam"), lab.role(who)
-    for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
-        document = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
-        yield from _as_list(document["Statement"])
-    for attached in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:
-        version = iam.get_policy(PolicyArn=attached["PolicyArn"])["Policy"]["DefaultVersionId"]
-        document = iam.get_policy_version(PolicyArn=attached["PolicyArn"], VersionId=version)
-        yield from _as_list(document["PolicyVersion"]["Document"]["Statement"])
-
-
-def _too_wide(statement: dict[str, Any]) -> bool:
-    if statement["Effect"] != "Allow":
-        return False
-    if "NotAction" in statement or "NotResource" in statement:
-        return True
-    actions = _as_list(statement["Action"])
-    everywhere = "*" in _as_list(statement["Resource"])
-    return any(action == "*" or action.endswith(":*") for action in actions) or (
-        everywhere and not set(actions) <= NOT_NARROWABLE
     )
 
 
@@ -432,9 +324,3 @@ def release(lab: Lab) -> Result:
             ),
         ),
     )
-
-
-def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]

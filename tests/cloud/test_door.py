@@ -198,3 +198,35 @@ def test_every_call_leaves_a_record(aws: Any) -> None:
     last = [record for record in records if record["eventName"] == "GetCallerIdentity"][-1]
     assert last["eventSource"] == "sts.amazonaws.com"
     assert last["userIdentity"]["arn"] == "arn:aws:iam::123456789012:user/learner"
+
+
+@pytest.mark.parametrize(
+    ("principal", "allowed"),
+    [
+        ({"Service": "codebuild.amazonaws.com"}, False),
+        ({"AWS": "123456789012"}, True),
+        ({"AWS": "arn:aws:iam::123456789012:root"}, True),
+        ({"AWS": ["arn:aws:iam::123456789012:user/learner"]}, True),
+        ({"AWS": "arn:aws:iam::123456789012:user/somebody"}, False),
+        ("*", True),
+    ],
+    ids=str,
+)
+def test_a_user_can_act_as_a_role_that_names_them(aws: Any, principal: Any, allowed: bool) -> None:
+    statement = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    name = f"trusts-{abs(hash(str(principal)))}"
+    role = aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]
+    assume = {"RoleArn": role["Arn"], "RoleSessionName": "me"}
+    if not allowed:
+        with pytest.raises(ClientError, match="is not authorized to perform: sts:AssumeRole"):
+            aws.client("sts").assume_role(**assume)
+        return
+    keys = aws.client("sts").assume_role(**assume)["Credentials"]
+    session = aws.client(
+        "sts",
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+    )
+    assert session.get_caller_identity()["Arn"].endswith(f"assumed-role/{name}/me")

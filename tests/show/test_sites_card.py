@@ -68,7 +68,7 @@ def test_the_card_shows_colour_as_a_word_and_escapes_what_a_site_says() -> None:
     )
     html = card._repr_html_()
     assert '<a href="http://127.0.0.1:8001"' in html and ">teal</td>" not in html[:0]
-    assert "✗ does not answer" in html
+    assert "✘ does not answer" in html
     assert "<b>" not in html and "<script>" not in html
     assert repr(card).splitlines()[:2] == [
         "hello-1  http://127.0.0.1:8001  version 1.0.0 (01234567, teal)",

@@ -64,8 +64,8 @@ def test_what_others_wrote_does_not_become_markup() -> None:
 def test_the_text_form_has_a_line_for_each_action() -> None:
     assert as_text(FAILED).splitlines() == [
         "hello-pipeline: Failed",
-        "  ✓ Source / Source (CodeCommit): Succeeded 2.0 s",
-        "  ✗ Build / Build (CodeBuild): Failed 2.0 s",
+        "  ✔ Source / Source (CodeCommit): Succeeded 2.0 s",
+        "  ✘ Build / Build (CodeBuild): Failed 2.0 s",
         "  · Deploy / Deploy (CodeDeploy): Didn't run",
         "  Build: exit status 1",
     ]
@@ -93,10 +93,10 @@ def test_without_a_terminal_there_is_a_line_for_each_change() -> None:
     lines.show(FAILED, {"hello-build:1": ["npm test [x]", "not ok " + 60 * "."]})
     assert output.getvalue().splitlines() == [
         "▶ Build / Build (CodeBuild): In progress",
-        "✓ Source / Source (CodeCommit): Succeeded after 2.0 s",
+        "✔ Source / Source (CodeCommit): Succeeded after 2.0 s",
         "    | npm test [x]",
         "    | not ok " + 60 * ".",
-        "✗ Build / Build (CodeBuild): Failed after 2.0 s",
+        "✘ Build / Build (CodeBuild): Failed after 2.0 s",
         "hello-pipeline: Failed after 2.0 s (Build: exit status 1)",
     ]
 
@@ -109,4 +109,4 @@ def test_in_a_terminal_the_picture_is_drawn_in_place() -> None:
         picture.show(running, {"hello-build:1": [f"line {number}" for number in range(20)]})
         picture.show(FAILED, {})
     drawn = output.getvalue()
-    assert "\x1b[" in drawn and "✗ Failed" in drawn and "exit status 1" in drawn
+    assert "\x1b[" in drawn and "✘ Failed" in drawn and "exit status 1" in drawn
