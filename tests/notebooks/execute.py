@@ -16,6 +16,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from labkit.cloud import launcher
+from tests.conftest import share_downloads
 
 ROOT = Path(__file__).resolve().parents[2]
 CELL_TIMEOUT_SECONDS = 120
@@ -23,13 +24,14 @@ CELL_TIMEOUT_SECONDS = 120
 
 def all_notebooks() -> list[Path]:
     """Every lesson and exercise, in order."""
-    return sorted([*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("exercises/*.ipynb")])
+    return sorted([*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("exercises/**/*.ipynb")])
 
 
 @contextmanager
 def fresh_lab() -> Iterator[dict[str, str]]:
     """A new, empty local AWS, and the environment that JupyterLab would have in it."""
     with tempfile.TemporaryDirectory(prefix="labkit-notebook-") as directory:
+        share_downloads(Path(directory))
         description, _ = launcher.up(Path(directory))
         try:
             yield {
@@ -65,6 +67,20 @@ def clean(notebook: nbformat.NotebookNode) -> None:
     for number, cell in enumerate(notebook.cells, start=1):
         cell.id = f"cell-{number:02}"
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = _merged(cell.outputs)
+
+
+def _merged(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """The same outputs with neighbouring pieces of one stream in one; how they came is chance."""
+    merged: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        last = merged[-1] if merged else None
+        if last and output.output_type == "stream" == last.output_type and output.name == last.name:
+            last.text += output.text
+        else:
+            merged.append(output)
+    return merged
 
 
 def main() -> None:

@@ -51,7 +51,7 @@ class Agent:
         self.last_installed = self.instructions / f"{deployment.group_id}_last_successful_install"
         self.most_recent = self.instructions / f"{deployment.group_id}_most_recent_install"
         self.log = ScriptLog(self.directory / "logs" / "scripts.log")
-        self.bundle: dict[str, str] = {}
+        self.bundle = _bundle(deployment.revision["s3Location"])
         self._session: Session | None = None
 
     def perform(self, event: str) -> None:
@@ -95,11 +95,7 @@ class Agent:
                 "UnknownError",
                 f"Expected deployment artifact bundle etag {expected} but was actually {actual}",
             )
-        self.bundle = {
-            "BUNDLE_BUCKET": location["bucket"],
-            "BUNDLE_KEY": location["key"],
-            "BUNDLE_ETAG": actual,
-        }
+        self.bundle["BUNDLE_ETAG"] = actual
         if found.get("VersionId"):
             self.bundle["BUNDLE_VERSION"] = found["VersionId"]
         unpack(found["Body"].read(), location.get("bundleType", "zip"), self.archive)
@@ -189,3 +185,9 @@ class Agent:
             "DEPLOYMENT_GROUP_ID": deployment.group_id,
             **self.bundle,
         }
+
+
+def _bundle(location: dict[str, str]) -> dict[str, str]:
+    """What the scripts of every event are told of the bundle, downloaded or not yet (D13)."""
+    shown = {"BUCKET": "bucket", "KEY": "key", "VERSION": "version", "ETAG": "eTag"}
+    return {f"BUNDLE_{name}": location[key] for name, key in shown.items() if location.get(key)}

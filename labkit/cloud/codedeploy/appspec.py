@@ -98,8 +98,10 @@ def parse(text: str) -> AppSpec:
     _check_version(document.get("version"))
     _check_os(document.get("os"))
     hooks = _hooks(document.get("hooks"))
-    files = [_file(entry) for entry in document.get("files") or []]
-    permissions = [_permission(entry) for entry in document.get("permissions") or []]
+    files = [_file(entry) for entry in _mappings(document.get("files"), "files")]
+    permissions = [
+        _permission(entry) for entry in _mappings(document.get("permissions"), "permissions")
+    ]
     return AppSpec(files, hooks, permissions, _behavior(document.get("file_exists_behavior")))
 
 
@@ -122,17 +124,24 @@ def _check_os(system: Any) -> None:
         )
 
 
+def _mappings(value: Any, name: str) -> list[dict[str, Any]]:
+    """The list of mappings that a section has to be; the agent has no words for it (A15)."""
+    if not isinstance(value or [], list):
+        raise AppSpecError(f"undefined method for {name}: it is not a list")
+    for entry in value or []:
+        if not isinstance(entry, dict):
+            raise AppSpecError(f"undefined method for {name}: {entry} is not a mapping")
+    return value or []
+
+
 def _hooks(value: Any) -> dict[str, list[Script]]:
-    hooks: dict[str, list[Script]] = {}
-    for event, scripts in (value or {}).items():
-        if scripts is None:  # A13
-            continue
-        if not isinstance(scripts, list):  # A15
-            raise AppSpecError(
-                f"undefined method for the hook {event}: it is not a list of scripts"
-            )
-        hooks[event] = [_script(event, script) for script in scripts]
-    return hooks
+    if not isinstance(value or {}, dict):
+        raise AppSpecError("undefined method for hooks: it is not a mapping")
+    return {
+        str(event): [_script(event, script) for script in _mappings(scripts, f"the hook {event}")]
+        for event, scripts in (value or {}).items()
+        if scripts is not None  # A13
+    }
 
 
 def _script(event: str, value: Any) -> Script:

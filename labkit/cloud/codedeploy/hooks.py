@@ -148,11 +148,12 @@ def _run_one(
         )
     status = process.wait()
     if status != 0:  # D6, D7
+        user = f" run as user {script.runas}" if script.runas else ""
         code = f" {status}" if status > 0 else ""
         raise ScriptError(
             "ScriptFailed",
             script.location,
-            f"Script at specified location: {script.location} failed with exit code{code}",
+            f"Script at specified location: {script.location}{user} failed with exit code{code}",
         )
 
 

@@ -10,8 +10,8 @@ AWS page: "AppSpec 'files' section"; aws-codedeploy-agent, installer.
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -81,8 +81,6 @@ def _plan(
         destination = host.path(entry.destination)
         if not source.is_relative_to(archive):
             raise InstallError(f"The source {entry.source} leads outside the revision")
-        if not source.exists() and not source.is_symlink():
-            raise InstallError(f"No such file or directory @ rb_file_s_stat - {source}")
         pairs = _pairs(source, destination)
         _make_directory(destination, directories, copies)
         for origin, target in pairs:
@@ -151,7 +149,9 @@ def _plan_copy(
 
 
 def _copy(source: Path, target: Path) -> None:
-    """B17: modes and times stay; a link stays a link."""
+    """B17: modes and times stay; a link stays a link. B3: here a missing source is found."""
+    if not os.path.lexists(source):
+        raise InstallError(f"No such file or directory @ rb_sysopen - {source}")
     target.unlink(missing_ok=True)
     shutil.copy2(source, target, follow_symlinks=False)
 
@@ -164,11 +164,9 @@ def _plan_permissions(
     for permission in spec.permissions:
         place = host.path(permission.object)
         if place in copies:
-            if permission.pattern != "**" or permission.exclude:
-                raise InstallError(
-                    f"The deployment failed because of an invalid pattern for the file {permission.object}"
-                )
             matching = [place] if "file" in permission.type else []
+            if matching:
+                _check_file_permission(permission)
         else:
             matching = [
                 *(path for path in copies if "file" in permission.type),
@@ -185,16 +183,34 @@ def _plan_permissions(
     return chosen
 
 
+def _check_file_permission(permission: Permission) -> None:
+    """C1: patterns are for directories."""
+    if permission.pattern != "**":
+        raise InstallError(
+            "The deployment failed because the application specification file includes an object "
+            f"({permission.object}) with an invalid pattern ({permission.pattern}), such as a "
+            "pattern for a file applied to a directory. Correct the permissions section of the "
+            "AppSpec file, and then try again."
+        )
+    if permission.exclude:
+        raise InstallError(
+            "The deployment failed because the except parameter for a pattern in the permissions "
+            f"section ({permission.exclude}) for the object named {permission.object} contains an "
+            "invalid format. Update the AppSpec file, and then try again."
+        )
+
+
 def _matches(path: Path, place: Path, permission: Permission) -> bool:
     if not path.is_relative_to(place) or path == place:
         return False
     name = path.relative_to(place).as_posix()
-    direct = "/" not in name
-    excluded = direct and any(fnmatch.fnmatchcase(name, rule) for rule in permission.exclude)
-    wanted = permission.pattern == "**" or (
-        direct and fnmatch.fnmatchcase(name, permission.pattern)
-    )
-    return wanted and not excluded
+    excluded = any(_globs(rule, name) for rule in permission.exclude)
+    return not excluded and (permission.pattern == "**" or _globs(permission.pattern, name))
+
+
+def _globs(pattern: str, name: str) -> bool:
+    """C4, C5: only `*` is special, and it never stands for a `/`."""
+    return bool(re.fullmatch("[^/]*".join(map(re.escape, pattern.split("*"))), name))
 
 
 def _apply(path: Path, permission: Permission, say: object) -> None:

@@ -1,0 +1,190 @@
+"""What the CodeDeploy tests share: three hosts, the roles, and a way to deploy to them."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+ALL_AT_ONCE = "CodeDeployDefault.AllAtOnce"
+
+
+def _trust(service: str) -> str:
+    allowed = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+
+
+@dataclass
+class Fleet:
+    """Hosts in the shared lab, one application, and what it takes to deploy to them."""
+
+    aws: Any
+    application: str
+    bucket: str
+    service_role: str
+    profile: str
+    hosts: list[str] = field(default_factory=list)  # sorted, as a first deployment takes them
+    names: dict[str, str] = field(default_factory=dict)  # instance to its tag Name
+
+    @property
+    def codedeploy(self) -> Any:
+        return self.aws.client("codedeploy")
+
+    def path(self, instance: str, absolute: str = "/") -> Path:
+        """Where a path of a host lies on this machine."""
+        return self.aws.state_dir / "hosts" / instance / absolute.lstrip("/")
+
+    def launch(self, *, profile: bool = True, **tags: str) -> str:
+        """Launch a host; returns the instance's id."""
+        name = f"{self.application}-{len(self.names)}"
+        pairs = [{"Key": key, "Value": value} for key, value in {"Name": name, **tags}.items()]
+        settings = {"IamInstanceProfile": {"Name": self.profile}} if profile else {}
+        [instance] = self.aws.client("ec2").run_instances(
+            ImageId=self._image(),
+            InstanceType="t3.micro",
+            MinCount=1,
+            MaxCount=1,
+            TagSpecifications=[{"ResourceType": "instance", "Tags": pairs}],
+            **settings,
+        )["Instances"]
+        self.names[instance["InstanceId"]] = name
+        return instance["InstanceId"]
+
+    def _image(self) -> str:
+        images = self.aws.client("ec2").describe_images(Owners=["amazon"])["Images"]
+        return images[0]["ImageId"]
+
+    def group(self, *instances: str, **settings: Any) -> str:
+        """Create a deployment group of these instances; returns its name."""
+        name = f"group-{uuid4().hex[:10]}"
+        if instances:
+            settings["ec2TagFilters"] = [
+                {"Key": "Name", "Value": self.names[instance], "Type": "KEY_AND_VALUE"}
+                for instance in instances
+            ]
+        self.codedeploy.create_deployment_group(
+            applicationName=self.application,
+            deploymentGroupName=name,
+            serviceRoleArn=self.service_role,
+            **{"deploymentConfigName": ALL_AT_ONCE, **settings},
+        )
+        return name
+
+    def group_id(self, group: str) -> str:
+        return self.codedeploy.get_deployment_group(
+            applicationName=self.application, deploymentGroupName=group
+        )["deploymentGroupInfo"]["deploymentGroupId"]
+
+    def upload(self, body: bytes) -> str:
+        key = f"bundles/{uuid4().hex}"
+        self.aws.client("s3").put_object(Bucket=self.bucket, Key=key, Body=body)
+        return key
+
+    def start(self, group: str, files: dict[str, Any] | None, **settings: Any) -> str:
+        """Start a deployment of a zip of `files`, or of the group's revision; returns its id."""
+        if files is not None and "revision" not in settings:
+            settings["revision"] = self.revision(self.upload(bundle(files)))
+        return self.codedeploy.create_deployment(
+            applicationName=self.application, deploymentGroupName=group, **settings
+        )["deploymentId"]
+
+    def revision(self, key: str, kind: str = "zip", **more: str) -> dict[str, Any]:
+        location = {"bucket": self.bucket, "key": key, "bundleType": kind, **more}
+        return {"revisionType": "S3", "s3Location": location}
+
+    def deploy(self, group: str, files: dict[str, Any] | None, **settings: Any) -> dict[str, Any]:
+        """Deploy and return the deployment when it is over."""
+        return self.wait(self.start(group, files, **settings))
+
+    def get(self, deployment: str) -> dict[str, Any]:
+        return self.codedeploy.get_deployment(deploymentId=deployment)["deploymentInfo"]
+
+    def wait(self, deployment: str, seconds: float = 30) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            info = self.get(deployment)
+            if info["status"] in ("Succeeded", "Failed", "Stopped"):
+                return info
+            time.sleep(0.02)
+        raise AssertionError(f"{deployment} is not over after {seconds} s: {info}")
+
+    def wait_for_event(self, deployment: str, instance: str, name: str) -> None:
+        """Return when a lifecycle event of a target has begun."""
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if instance in self.codedeploy.list_deployment_targets(deploymentId=deployment)[
+                "targetIds"
+            ] and self.events(deployment, instance)[name]["status"] not in ("Pending", "Skipped"):
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"{name} of {deployment} has not begun")
+
+    def target(self, deployment: str, instance: str) -> dict[str, Any]:
+        return self.codedeploy.get_deployment_target(deploymentId=deployment, targetId=instance)[
+            "deploymentTarget"
+        ]["instanceTarget"]
+
+    def events(self, deployment: str, instance: str) -> dict[str, dict[str, Any]]:
+        events = self.target(deployment, instance)["lifecycleEvents"]
+        return {event["lifecycleEventName"]: event for event in events}
+
+    def scripts_log(self, group: str, deployment: str, instance: str) -> str:
+        root = "/opt/codedeploy-agent/deployment-root"
+        log = self.path(instance, f"{root}/{self.group_id(group)}/{deployment}/logs/scripts.log")
+        return log.read_text(encoding="utf-8") if log.exists() else ""
+
+
+def bundle(files: dict[str, Any]) -> bytes:
+    """A zip of `files`: a text, or a mapping of `text` and `mode`, or of `link`.
+
+    `*.sh` is executable, and begins with `#!/bin/sh` if it has no such line of its own.
+    """
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name)
+            mode, text = read_entry(name, content)
+            info.external_attr = mode << 16
+            archive.writestr(info, text)
+    return body.getvalue()
+
+
+def read_entry(name: str, content: Any) -> tuple[int, str]:
+    """The mode and the text of one file of a bundle."""
+    entry = content if isinstance(content, dict) else {"text": content}
+    if "link" in entry:
+        return stat.S_IFLNK | 0o777, entry["link"]
+    text, is_script = entry["text"], name.endswith(".sh")
+    if is_script and not text.startswith("#!"):
+        text = "#!/bin/sh\n" + text
+    return stat.S_IFREG | int(entry.get("mode", "755" if is_script else "644"), 8), text
+
+
+@pytest.fixture(scope="session")
+def fleet(aws: Any) -> Iterator[Fleet]:
+    name = f"codedeploy-cases-{uuid4().hex[:8]}"
+    iam = aws.client("iam")
+    made = iam.create_role(
+        RoleName=f"{name}-service", AssumeRolePolicyDocument=_trust("codedeploy.amazonaws.com")
+    )
+    iam.create_role(RoleName=f"{name}-host", AssumeRolePolicyDocument=_trust("ec2.amazonaws.com"))
+    for role in (f"{name}-service", f"{name}-host"):
+        iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=json.dumps(ALL))
+    iam.create_instance_profile(InstanceProfileName=name)
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=f"{name}-host")
+    aws.client("s3").create_bucket(Bucket=name)
+    aws.client("codedeploy").create_application(applicationName=name)
+    shared = Fleet(aws, name, name, made["Role"]["Arn"], name)
+    shared.hosts = sorted(shared.launch() for _ in range(3))
+    yield shared
+    aws.client("ec2").terminate_instances(InstanceIds=list(shared.names))

@@ -1,0 +1,171 @@
+"""CodeDeploy's behaviour as data: each case of `cases.yaml` is deployed for real and compared.
+
+A case is one step, or a list of `steps` on one deployment group. A step: `before` (files that are
+on the hosts), `spec` (an appspec.yml after its version and os) or `appspec` (all of it), `files`
+(the rest of the bundle) and `deploy` (settings of CreateDeployment) in; `expect` out. `$HERE` is a
+directory of the host for this case alone, `$FIRST` and `$LAST` are the ids of its hosts. `rule`
+is the number of the agent's rule, or the AWS page.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from botocore.exceptions import ClientError
+
+CASES = yaml.safe_load((Path(__file__).parent / "cases.yaml").read_text(encoding="utf-8"))
+HEADER = "version: 0.0\nos: linux\n"
+EVENTS = [
+    "ApplicationStop",
+    "DownloadBundle",
+    "BeforeInstall",
+    "Install",
+    "AfterInstall",
+    "ApplicationStart",
+    "ValidateService",
+]
+
+
+def test_every_case_has_a_name_of_its_own_and_a_rule() -> None:
+    assert len({case["name"] for case in CASES}) == len(CASES)
+    assert all(case.get("rule") for case in CASES)
+
+
+@pytest.mark.parametrize(
+    ("number", "case"), list(enumerate(CASES)), ids=[case["name"] for case in CASES]
+)
+def test_a_deployment_does_as_codedeploy_does(fleet: Any, number: int, case: dict[str, Any]) -> None:
+    hosts = fleet.hosts[: case.get("hosts", 1)]
+    names = {"$HERE": f"/srv/case-{number}", "$FIRST": hosts[0], "$LAST": hosts[-1]}
+    group = fleet.group(*hosts, **_config(fleet, case))
+    for step in case.get("steps", [case]):
+        _deploy(fleet, group, hosts, _replace(step, names))
+
+
+def _config(fleet: Any, case: dict[str, Any]) -> dict[str, str]:
+    wanted = case.get("config", "AllAtOnce")
+    if isinstance(wanted, str):
+        return {"deploymentConfigName": f"CodeDeployDefault.{wanted}"}
+    name = f"{fleet.application}-{wanted['type']}-{wanted['value']}"
+    try:
+        fleet.codedeploy.create_deployment_config(
+            deploymentConfigName=name, minimumHealthyHosts=wanted
+        )
+    except fleet.codedeploy.exceptions.DeploymentConfigAlreadyExistsException:
+        pass
+    return {"deploymentConfigName": name}
+
+
+def _replace(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {_replace(key, names): _replace(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_replace(item, names) for item in value]
+    if isinstance(value, str):
+        for name, text in names.items():
+            value = value.replace(name, text)
+    return value
+
+
+def _deploy(fleet: Any, group: str, hosts: list[str], step: dict[str, Any]) -> None:
+    for absolute, text in step.get("before", {}).items():
+        for host in hosts:
+            path = fleet.path(host, absolute)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    files = dict(step.get("files", {}))
+    if "appspec" in step:
+        files["appspec.yml"] = step["appspec"]
+    elif "spec" in step:
+        files["appspec.yml"] = HEADER + step["spec"]
+    expect = step.get("expect", {})
+    if "refused" in expect:
+        with pytest.raises(ClientError) as refused:
+            fleet.start(group, files, **step.get("deploy", {}))
+        _check_refusal(refused.value, expect["refused"])
+        return
+    info = fleet.deploy(group, files, **step.get("deploy", {}))
+    _check(fleet, group, hosts, info, expect)
+
+
+def _check_refusal(error: ClientError, expect: dict[str, str]) -> None:
+    found = error.response["Error"]
+    assert found["Code"] == expect["code"], found
+    assert expect.get("message", "") in found["Message"]
+
+
+def _check(
+    fleet: Any, group: str, hosts: list[str], info: dict[str, Any], expect: dict[str, Any]
+) -> None:
+    deployment = info["deploymentId"]
+    targets = fleet.codedeploy.list_deployment_targets(deploymentId=deployment)["targetIds"]
+    told = [fleet.target(deployment, target) for target in targets]
+    fails = expect.get("fails")
+    code = expect.get("error") or ("HEALTH_CONSTRAINTS" if fails else None)
+    assert info["status"] == ("Failed" if code else "Succeeded"), (info, told)
+    assert info.get("errorInformation", {}).get("code") == code, (info, told)
+    if "targets" in expect:
+        assert [fleet.target(deployment, host)["status"] for host in hosts] == expect["targets"]
+    else:
+        _check_events(fleet.events(deployment, hosts[0]), fails, expect.get("ignored"))
+    log = fleet.scripts_log(group, deployment, hosts[0])
+    _check_log(log, expect)
+    for path, content in expect.get("host", {}).items():
+        _check_path(fleet.path(hosts[0], path), content)
+
+
+def _check_events(
+    events: dict[str, dict[str, Any]], fails: dict[str, str] | None, ignored: str | None
+) -> None:
+    assert list(events) == EVENTS
+    last = EVENTS.index(fails["event"]) if fails else len(EVENTS)
+    for number, (name, event) in enumerate(events.items()):
+        if number > last:
+            assert event["status"] == "Skipped", event
+            assert "startTime" not in event
+            continue
+        failed = number == last or name == ignored
+        assert event["status"] == ("Failed" if failed else "Succeeded"), event
+        assert event["endTime"] >= event["startTime"]
+        if not failed:
+            success = {"errorCode": "Success", "scriptName": "", "message": "Succeeded", "logTail": ""}
+            assert event["diagnostics"] == success
+    if fails:
+        _check_diagnostics(events[fails["event"]]["diagnostics"], fails)
+
+
+def _check_diagnostics(diagnostics: dict[str, str], fails: dict[str, str]) -> None:
+    assert diagnostics["errorCode"] == fails.get("code", "UnknownError"), diagnostics
+    assert diagnostics["scriptName"] == fails.get("script", ""), diagnostics
+    assert fails["message"] in diagnostics["message"]
+    assert fails.get("tail", "") in diagnostics["logTail"], diagnostics
+
+
+def _check_log(log: str, expect: dict[str, Any]) -> None:
+    start = 0
+    for fragment in expect.get("log", []):
+        found = log.find(fragment, start)
+        assert found >= 0, f"{fragment!r} is not in scripts.log (in order):\n{log}"
+        start = found + len(fragment)
+    for fragment in expect.get("not_log", []):
+        assert fragment not in log
+
+
+def _check_path(path: Path, content: Any) -> None:
+    """A text; null for a path that is not there; or `text`, `mode`, `link`, `directory`."""
+    if content is None:
+        assert not path.exists() and not path.is_symlink(), path
+        return
+    wanted = content if isinstance(content, dict) else {"text": content}
+    assert path.exists() or path.is_symlink(), (path, sorted(path.parent.glob("*")))
+    if "text" in wanted:
+        assert path.read_text(encoding="utf-8") == wanted["text"]
+    if "mode" in wanted:
+        assert f"{stat.S_IMODE(path.stat().st_mode):o}" == wanted["mode"], path
+    if "link" in wanted:
+        assert path.is_symlink() and str(path.readlink()) == wanted["link"]
+    assert path.is_dir() or not wanted.get("directory")
