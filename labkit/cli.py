@@ -167,6 +167,7 @@ def _lab(options: argparse.Namespace) -> int:
     environment = _environment(description)
     # its own mark, so that `labkit down` finds it too
     environment |= {LAB: description["state_dir"], OWNER: JUPYTERLAB}
+    _ask_for_no_news(Path(environment["JUPYTERLAB_SETTINGS_DIR"]))
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={REPOSITORY}"]
     if options.no_browser:
         command.append("--no-browser")
@@ -175,6 +176,14 @@ def _lab(options: argparse.Namespace) -> int:
     jupyter = subprocess.Popen([*command, FIRST_NOTEBOOK], cwd=REPOSITORY, env=environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Jupyter asks, and ends itself
     return jupyter.wait()
+
+
+def _ask_for_no_news(settings: Path) -> None:
+    """JupyterLab asks its maker for news and updates, unless its settings say not to."""
+    path = settings / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"checkForUpdates": False, "fetchNews": "false"}))
 
 
 def _demo(options: argparse.Namespace) -> int:
