@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -186,7 +187,8 @@ def environment(description: dict[str, Any]) -> dict[str, str]:
     An empty credentials file is named so that no profile of the user's own is read.
     """
     endpoint = description["endpoint_url"]
-    helper = f"!'{sys.executable}' -m labkit.git_credential"
+    # -P: nothing of the clone that git stands in is imported
+    helper = f"!{shlex.quote(sys.executable)} -P -m labkit.git_credential"
     git = {
         f"credential.{endpoint}.helper": ["", helper],
         f"credential.{endpoint}.useHttpPath": ["true"],

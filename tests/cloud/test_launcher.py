@@ -80,12 +80,14 @@ def test_up_status_env_down(state_dir: Path) -> None:
     assert "Nothing was running" in labkit("down", *where).stdout
 
 
+@pytest.mark.slow
 def test_what_the_lab_keeps_is_for_its_owner_alone(state_dir: Path) -> None:
     up(state_dir)
     assert state_dir.stat().st_mode & 0o777 == 0o700
     assert (state_dir / "lab.json").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 def test_two_labs_run_side_by_side_and_do_not_know_each_other(
     state_dir: Path, tmp_path: Path
 ) -> None:
@@ -109,12 +111,14 @@ def test_two_labs_run_side_by_side_and_do_not_know_each_other(
         labkit("down", "--state-dir", str(other))
 
 
+@pytest.mark.slow
 def test_two_ups_at_once_start_one_lab(state_dir: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         one, two = pool.map(lambda _: up(state_dir), range(2))
     assert one == two
 
 
+@pytest.mark.slow
 def test_a_killed_lab_is_cleared_away_by_the_next_up(state_dir: Path) -> None:
     first = up(state_dir)
     orphan = Processes(state_dir).start(["sleep", "600"], owner="build/x", env={}, cwd=state_dir)
@@ -127,6 +131,7 @@ def test_a_killed_lab_is_cleared_away_by_the_next_up(state_dir: Path) -> None:
     assert second["endpoint_url"] == first["endpoint_url"]
 
 
+@pytest.mark.slow
 def test_reset_is_a_fresh_aws_with_the_same_address(state_dir: Path) -> None:
     first = up(state_dir)
     (state_dir / "work").mkdir()
@@ -137,6 +142,7 @@ def test_reset_is_a_fresh_aws_with_the_same_address(state_dir: Path) -> None:
     assert not (state_dir / "work").exists()
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_named(state_dir: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -156,6 +162,7 @@ def test_a_state_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         assert not (tmp_path / "file" / "state").exists()
 
 
+@pytest.mark.slow
 def test_the_learner_s_own_credentials_do_not_reach_the_local_aws(state_dir: Path) -> None:
     done = labkit(
         "up", "--json", "--state-dir", str(state_dir),
@@ -167,6 +174,7 @@ def test_the_learner_s_own_credentials_do_not_reach_the_local_aws(state_dir: Pat
     assert not [name for name in environment if name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE")]
 
 
+@pytest.mark.slow
 def test_doctor_finds_this_machine_fit(tmp_path: Path) -> None:
     done = labkit("doctor", "--state-dir", str(tmp_path / "state"))
     assert done.returncode == 0, done.stdout

@@ -9,6 +9,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -32,9 +33,11 @@ class Fleet:
     application: str
     bucket: str
     service_role: str
+    host_role: str
     profile: str
     hosts: list[str] = field(default_factory=list)  # sorted, as a first deployment takes them
     names: dict[str, str] = field(default_factory=dict)  # instance to its tag Name
+    group_ids: dict[str, str] = field(default_factory=dict)
 
     @property
     def codedeploy(self) -> Any:
@@ -50,7 +53,7 @@ class Fleet:
         pairs = [{"Key": key, "Value": value} for key, value in {"Name": name, **tags}.items()]
         settings = {"IamInstanceProfile": {"Name": self.profile}} if profile else {}
         [instance] = self.aws.client("ec2").run_instances(
-            ImageId=self._image(),
+            ImageId=self.image,
             InstanceType="t3.micro",
             MinCount=1,
             MaxCount=1,
@@ -60,9 +63,9 @@ class Fleet:
         self.names[instance["InstanceId"]] = name
         return instance["InstanceId"]
 
-    def _image(self) -> str:
-        images = self.aws.client("ec2").describe_images(Owners=["amazon"])["Images"]
-        return images[0]["ImageId"]
+    @cached_property
+    def image(self) -> str:
+        return self.aws.client("ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
 
     def group(self, *instances: str, **settings: Any) -> str:
         """Create a deployment group of these instances; returns its name."""
@@ -72,18 +75,17 @@ class Fleet:
                 {"Key": "Name", "Value": self.names[instance], "Type": "KEY_AND_VALUE"}
                 for instance in instances
             ]
-        self.codedeploy.create_deployment_group(
+        made = self.codedeploy.create_deployment_group(
             applicationName=self.application,
             deploymentGroupName=name,
-            serviceRoleArn=self.service_role,
-            **{"deploymentConfigName": ALL_AT_ONCE, **settings},
+            **{
+                "serviceRoleArn": self.service_role,
+                "deploymentConfigName": ALL_AT_ONCE,
+                **settings,
+            },
         )
+        self.group_ids[name] = made["deploymentGroupId"]
         return name
-
-    def group_id(self, group: str) -> str:
-        return self.codedeploy.get_deployment_group(
-            applicationName=self.application, deploymentGroupName=group
-        )["deploymentGroupInfo"]["deploymentGroupId"]
 
     def upload(self, body: bytes) -> str:
         key = f"bundles/{uuid4().hex}"
@@ -115,7 +117,7 @@ class Fleet:
             info = self.get(deployment)
             if info["status"] in ("Succeeded", "Failed", "Stopped"):
                 return info
-            time.sleep(0.02)
+            time.sleep(0.03)
         raise AssertionError(f"{deployment} is not over after {seconds} s: {info}")
 
     def wait_for_event(self, deployment: str, instance: str, name: str) -> None:
@@ -126,7 +128,7 @@ class Fleet:
                 "targetIds"
             ] and self.events(deployment, instance)[name]["status"] not in ("Pending", "Skipped"):
                 return
-            time.sleep(0.02)
+            time.sleep(0.03)
         raise AssertionError(f"{name} of {deployment} has not begun")
 
     def target(self, deployment: str, instance: str) -> dict[str, Any]:
@@ -140,7 +142,7 @@ class Fleet:
 
     def scripts_log(self, group: str, deployment: str, instance: str) -> str:
         root = "/opt/codedeploy-agent/deployment-root"
-        log = self.path(instance, f"{root}/{self.group_id(group)}/{deployment}/logs/scripts.log")
+        log = self.path(instance, f"{root}/{self.group_ids[group]}/{deployment}/logs/scripts.log")
         return log.read_text(encoding="utf-8") if log.exists() else ""
 
 
@@ -174,17 +176,18 @@ def read_entry(name: str, content: Any) -> tuple[int, str]:
 def fleet(aws: Any) -> Iterator[Fleet]:
     name = f"codedeploy-cases-{uuid4().hex[:8]}"
     iam = aws.client("iam")
-    made = iam.create_role(
-        RoleName=f"{name}-service", AssumeRolePolicyDocument=_trust("codedeploy.amazonaws.com")
-    )
-    iam.create_role(RoleName=f"{name}-host", AssumeRolePolicyDocument=_trust("ec2.amazonaws.com"))
-    for role in (f"{name}-service", f"{name}-host"):
+    roles = []
+    for service in ("codedeploy", "ec2"):
+        trust = _trust(f"{service}.amazonaws.com")
+        role = f"{name}-{service}"
+        made = iam.create_role(RoleName=role, AssumeRolePolicyDocument=trust)["Role"]
         iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=json.dumps(ALL))
+        roles.append(made["Arn"])
     iam.create_instance_profile(InstanceProfileName=name)
-    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=f"{name}-host")
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=f"{name}-ec2")
     aws.client("s3").create_bucket(Bucket=name)
     aws.client("codedeploy").create_application(applicationName=name)
-    shared = Fleet(aws, name, name, made["Role"]["Arn"], name)
+    shared = Fleet(aws, name, name, *roles, name)
     shared.hosts = sorted(shared.launch() for _ in range(3))
     yield shared
     aws.client("ec2").terminate_instances(InstanceIds=list(shared.names))

@@ -15,6 +15,8 @@ from labkit.cloud import launcher
 from labkit.lab import Lab
 from labkit.provision import deploy, pipeline, source
 
+pytestmark = pytest.mark.slow  # whole releases
+
 
 @dataclass(frozen=True)
 class History:

@@ -12,6 +12,7 @@ from labkit.observe import wait_for_execution
 from labkit.provision import artifacts, build, deploy, pipeline, source
 
 
+@pytest.mark.slow
 def test_every_piece_is_made_once_and_leaves_nothing(lab_environment: Any) -> None:
     lab, told = Lab("pieces"), list[str]()
     assert provision.left_over(lab) == []
@@ -66,6 +67,7 @@ def test_the_bucket_is_closed_encrypted_versioned_and_tidies_up(lab_environment:
     artifacts.delete_bucket(lab)
 
 
+@pytest.mark.slow
 def test_the_declaration_changes_only_when_it_is_another(lab_environment: Any) -> None:
     lab = Lab("declared")
     try:
@@ -82,6 +84,7 @@ def test_the_declaration_changes_only_when_it_is_another(lab_environment: Any) -
         provision.tear_down(lab)
 
 
+@pytest.mark.slow
 def test_every_piece_carries_the_labs_tags(lab_environment: Any) -> None:
     lab = Lab("tagged")
     try:

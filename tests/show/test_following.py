@@ -15,6 +15,8 @@ from labkit.cloud import launcher
 from labkit.lab import Lab
 from labkit.provision import pipeline, source
 
+pytestmark = pytest.mark.slow  # whole releases
+
 
 @pytest.fixture(scope="module")
 def lab(aws: Any) -> Iterator[Lab]:

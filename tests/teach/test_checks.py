@@ -30,6 +30,7 @@ def test_nothing_holds_in_an_empty_aws(lab: Lab, piece: str) -> None:
     assert not any(line.ok for line in result.lines), result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", NAMES)
 def test_each_piece_is_green_when_it_is_there(lab: Lab, piece: str) -> None:
     before = NAMES[: NAMES.index(piece)]
@@ -42,6 +43,7 @@ def test_each_piece_is_green_when_it_is_there(lab: Lab, piece: str) -> None:
         assert result.passed, result
 
 
+@pytest.mark.slow
 def test_a_release_is_green_when_every_host_serves_the_newest_commit(lab: Lab) -> None:
     provision(lab)
     observe.wait_for_execution(lab)
@@ -80,6 +82,7 @@ def test_a_role_that_is_too_wide_or_trusts_others_is_red(lab: Lab) -> None:
     assert not check.roles(lab).passed
 
 
+@pytest.mark.slow
 def test_a_build_that_failed_is_red_until_one_succeeds(lab: Lab) -> None:
     provision(lab, until="build")
     source.push(lab, "A colour", source.replace("site.json", "teal", "tael"))

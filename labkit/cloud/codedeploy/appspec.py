@@ -82,7 +82,7 @@ def parse(text: str) -> AppSpec:
     """
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that cannot be
         raise AppSpecError(
             f"The deployment failed because the appspec.yml file is not valid YAML: {error}"
         ) from error
@@ -202,7 +202,7 @@ def _permission(value: Any) -> Permission:
     for key in ("acls", "context"):
         if value.get(key):
             raise AppSpecError(f"The lab's local AWS does not support {key} in permissions yet")
-    types = [str(item) for item in value.get("type") or ["file", "directory"]]
+    types = _texts(value, "type") or ["file", "directory"]
     for item in types:
         if item not in ("file", "directory"):  # A21
             raise AppSpecError(
@@ -213,12 +213,19 @@ def _permission(value: Any) -> Permission:
     return Permission(
         str(value["object"]),
         str(value.get("pattern") or "**"),
-        [str(item) for item in value.get("except") or []],
+        _texts(value, "except"),
         types,
         value.get("owner"),
         value.get("group"),
         _mode(value.get("mode")),
     )
+
+
+def _texts(permission: dict[str, Any], key: str) -> list[str]:
+    value = permission.get(key) or []
+    if not isinstance(value, list):
+        raise AppSpecError(f"undefined method for {key} of the permissions: it is not a list")
+    return [str(item) for item in value]
 
 
 def _mode(value: Any) -> str | None:

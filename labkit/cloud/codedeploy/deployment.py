@@ -146,7 +146,7 @@ def _find_targets(backend: CodeDeployBackend, group: Group, deployment: Deployme
             CODEDEPLOY, role, "codedeploy", backend.region_name, source_arn=arn
         ).client("ec2")
         found: set[str] | None = None
-        for filters in _tag_groups(group.declared):
+        for filters in tag_groups(group.declared):
             matching = {item for tag in filters for item in _running(ec2, tag)}
             found = matching if found is None else found & matching
     except ClientError as error:
@@ -166,7 +166,7 @@ def _find_targets(backend: CodeDeployBackend, group: Group, deployment: Deployme
     return [Target(item, prefix + item) for item in ids]
 
 
-def _tag_groups(declared: dict[str, Any]) -> list[list[dict[str, str]]]:
+def tag_groups(declared: dict[str, Any]) -> list[list[dict[str, str]]]:
     """Lists of tag filters: any of a list has to match, and every list.
 
     AWS page: "Tagging instances for deployment groups in CodeDeploy".
@@ -213,7 +213,6 @@ def _deploy_to(
         if deployment.stop_requested:
             break
         event.status, event.started = "InProgress", now()
-        events.instance_changed(backend, deployment, target)
         error = _perform(backend, agent, event)
         event.ended = now()
         event.diagnostics = _diagnostics(error)
@@ -250,6 +249,9 @@ def _perform(
         agent.perform(event.name)
     except EventError as error:
         return error
+    except Exception as broken:  # the agent, too, reports whatever happens to it as UnknownError
+        logger.exception("%s on %s", event.name, host.instance_id)
+        return EventError("UnknownError", str(broken) or repr(broken))
     return None
 
 

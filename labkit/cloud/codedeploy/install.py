@@ -84,7 +84,7 @@ def _plan(
         pairs = _pairs(source, destination)
         _make_directory(destination, directories, copies)
         for origin, target in pairs:
-            if origin.is_dir() and not origin.is_symlink():
+            if origin.is_dir():
                 _make_directory(target, directories, copies)
                 continue
             _make_directory(target.parent, directories, copies)
@@ -92,16 +92,23 @@ def _plan(
     return list(directories), copies
 
 
-def _pairs(source: Path, destination: Path) -> Iterator[tuple[Path, Path]]:
-    """B1, B2: a file goes into the destination, a directory's contents do."""
+def _pairs(
+    source: Path, destination: Path, above: tuple[Path, ...] = ()
+) -> Iterator[tuple[Path, Path]]:
+    """B1, B2: a file goes into the destination, a directory's contents do.
+
+    B17: a link to a directory is followed; the agent never comes back from a circle of them.
+    """
     if not source.is_dir():
         yield source, destination / source.name
         return
-    for directory, names, files in os.walk(source):
-        names.sort()
-        for name in [*names, *sorted(files)]:
-            path = Path(directory) / name
-            yield path, destination / path.relative_to(source)
+    real = source.resolve()
+    if real in above:
+        raise InstallError(f"Too many levels of symbolic links @ dir_initialize - {source}")
+    for path in sorted(source.iterdir()):
+        yield path, destination / path.name
+        if path.is_dir():
+            yield from _pairs(path, destination / path.name, (*above, real))
 
 
 def _make_directory(path: Path, directories: dict[Path, None], copies: dict[Path, Path]) -> None:
@@ -149,7 +156,7 @@ def _plan_copy(
 
 
 def _copy(source: Path, target: Path) -> None:
-    """B17: modes and times stay; a link stays a link. B3: here a missing source is found."""
+    """B17: modes and times stay; a link to a file stays one. B3: here a missing source is found."""
     if not os.path.lexists(source):
         raise InstallError(f"No such file or directory @ rb_sysopen - {source}")
     target.unlink(missing_ok=True)

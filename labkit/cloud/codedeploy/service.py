@@ -448,6 +448,7 @@ class CodeDeploy(Service):
                 "InvalidEC2TagCombinationException",
                 "A deployment group takes ec2TagFilters or ec2TagSet, not both",
             )
+        _check_tags(declared)
         if declared.get("deploymentConfigName"):
             self.backend.config(declared["deploymentConfigName"])
 
@@ -505,6 +506,13 @@ class CodeDeploy(Service):
         if kind != "application" or name not in self.backend.applications:
             raise AWSError("ArnNotSupportedException", f"{arn} is not an application")
         return self.backend.applications[name]
+
+
+def _check_tags(declared: Answer) -> None:
+    for tag in (tag for filters in engine.tag_groups(declared) for tag in filters):
+        needed = "Value" if tag.get("Type") == "VALUE_ONLY" else "Key"
+        if not tag.get(needed):
+            raise AWSError("InvalidEC2TagException", f"The tag filter {tag} has no {needed}")
 
 
 def _check_revision(revision: Answer) -> None:
