@@ -18,7 +18,7 @@ from labkit.cloud.codecommit.repositories import (
     codecommit_backends,
     git_environment,
 )
-from labkit.cloud.service import Service, error_response, page
+from labkit.cloud.service import AWSError, Service, error_response, page
 
 _BRANCH = "refs/heads/"
 
@@ -42,7 +42,6 @@ class CodeCommit(Service):
         wanted = json.loads(self.body)
         try:
             repository = self.backend.get(wanted["repositoryName"])
-            _commit(repository, wanted["commitId"])
             return 200, {"Content-Type": "application/zip"}, archive(repository, wanted["commitId"])
         except ServiceException as error:
             return error_response("codecommit", error, "application/x-amz-json-1.1")
@@ -199,14 +198,29 @@ class CodeCommit(Service):
 def archive(repository: Repository, commit_id: str) -> bytes:
     """The tree of a commit as a zip, without `.git`, executable bits kept: a source artifact.
 
+    Raises:
+        AWSError: CommitIdDoesNotExistException.
+
     AWS page: "CodePipeline input and output artifacts".
     """
-    return subprocess.run(
-        ["git", "--git-dir", str(repository.path), "archive", "--format=zip", "-1", commit_id],
+    done = subprocess.run(
+        [
+            "git",
+            "--git-dir",
+            str(repository.path),
+            "archive",
+            "--format=zip",
+            "-1",
+            "--",
+            commit_id,
+        ],
         capture_output=True,
-        check=True,
+        check=False,
         env=git_environment(),
-    ).stdout
+    )
+    if done.returncode:
+        raise AWSError("CommitIdDoesNotExistException", f"{commit_id} does not exist")
+    return done.stdout
 
 
 def _metadata(repository: Repository) -> dict[str, Any]:

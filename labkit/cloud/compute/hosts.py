@@ -20,6 +20,7 @@ from typing import Any
 
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance, InstanceBackend
+from moto.iam.models import iam_backends
 
 from labkit.cloud import clients, runtime, runtimes
 from labkit.cloud.clients import Session
@@ -73,13 +74,13 @@ class Host:
             raise HostError(
                 "Missing credentials - please check if this instance was started with an IAM instance profile"
             )
-        name = self.profile_arn.rpartition("/")[2]
-        iam = clients.as_service(EC2, self.region).client("iam")
-        roles = iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]["Roles"]
-        if not roles:
-            raise HostError(f"The instance profile {name} has no role")
+        # an instance learns its role from its metadata service, not from IAM's API
+        backend = iam_backends[self.account_id]["aws"]
+        profiles = [one for one in backend.get_instance_profiles() if one.arn == self.profile_arn]
+        if not profiles or not profiles[0].roles:
+            raise HostError(f"The instance profile {self.profile_arn} is gone or has no role")
         return clients.assume_role(
-            EC2, roles[0]["Arn"], self.instance_id, self.region, source_arn=self.arn
+            EC2, profiles[0].roles[0].arn, self.instance_id, self.region, source_arn=self.arn
         )
 
     def environment(self, session: Session | None) -> dict[str, str]:
