@@ -19,7 +19,7 @@ from labkit.cloud.clients import Session
 
 logger = logging.getLogger(__name__)
 
-_LINGER_SECONDS = 0.1  # lines that come within it go in one call
+_LINGER_SECONDS = 0.2  # lines that come within it go in one call
 _MOST_EVENTS, _MOST_BYTES = 1000, 900_000
 _END = None
 
