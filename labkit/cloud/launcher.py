@@ -89,12 +89,23 @@ def down(state_dir: Path, *, but_not: str | None = None) -> int:
         for process in wait_for([server], 10):
             process.kill()
             wait_for([process], 5)
+        _wait_until_closed(int(running["endpoint_url"].rpartition(":")[2]))
         ended += 1
     with contextlib.suppress(FileNotFoundError):
         (state_dir / "lab.json").unlink()
     if state_dir.exists():
         ended += Processes(state_dir).end(but_not=but_not)
     return ended
+
+
+def _wait_until_closed(port: int, seconds: float = 5) -> None:
+    """A process may have ended a moment before the system has closed its port."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) != 0:
+                return
+        time.sleep(0.02)
 
 
 def reset(state_dir: Path) -> dict[str, Any]:

@@ -83,6 +83,7 @@ def serve(state_dir: Path, port: int) -> None:
     _write_description(state_dir, endpoint, learner)
     stop.wait()
     (state_dir / "lab.json").unlink(missing_ok=True)
+    server.socket.close()
     Processes(state_dir).end(but_not=JUPYTERLAB)
 
 

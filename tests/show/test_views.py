@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from rich.console import Console
 
 from labkit.observe.snapshot import Action, Snapshot, Stage
@@ -101,7 +102,8 @@ def test_without_a_terminal_there_is_a_line_for_each_change() -> None:
     ]
 
 
-def test_in_a_terminal_the_picture_is_drawn_in_place() -> None:
+def test_in_a_terminal_the_picture_is_drawn_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")  # a dumb one gets lines, rightly
     output = io.StringIO()
     console = Console(file=output, force_terminal=True, width=100)
     running = execution("InProgress", action("Build", "CodeBuild", "InProgress"))

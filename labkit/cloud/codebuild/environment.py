@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -187,7 +188,19 @@ def with_runtimes(
             front = runtimes.isolated_python((front / "python").resolve(), own)
         if front is not None:
             path = f"{front}{os.pathsep}{path}"
-    return path
+    return path if "nodejs" in spec.runtimes else _with_default_node(path, say)
+
+
+def _with_default_node(path: str, say: Callable[[str], None]) -> str:
+    """AWS's standard images have a Node on the PATH, asked for or not; so does every build here."""
+    if shutil.which("node", path=path):
+        return path
+    try:
+        found = runtimes.nodejs()
+    except runtimes.RuntimeMissing:
+        return path
+    say(found.note)
+    return f"{path}{os.pathsep}{found.bin_dir}"
 
 
 def _declared(build: Build) -> dict[str, tuple[str, str]]:

@@ -80,9 +80,10 @@ class CodePipeline(Service):
     def delete_pipeline(self, name: str) -> Answer:
         pipeline = self.backend.pipelines.pop(name, None)
         if pipeline is not None:
-            for execution in list(pipeline.executions.values()):
-                if not execution.over:
-                    machine.stop(pipeline, execution, "The pipeline was deleted", abandon=True)
+            with pipeline.lock:
+                for execution in list(pipeline.executions.values()):
+                    if not execution.over:
+                        machine.stop(pipeline, execution, "The pipeline was deleted", abandon=True)
         return {}
 
     def list_action_types(
