@@ -5,17 +5,30 @@ AWS page: "Build specification reference for CodeBuild".
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
 PHASES = ("install", "pre_build", "build", "post_build")
-ON_FAILURE = ("ABORT", "CONTINUE")
+MAX_RETRIES = 3  # of on-failure RETRY without a count
 
 
 class BuildspecError(Exception):
     """A buildspec that CodeBuild would not run; the message is the phase context's."""
+
+
+@dataclass(frozen=True)
+class OnFailure:
+    """What follows when a phase fails: ABORT, CONTINUE, or RETRY up to `retries` times.
+
+    A retry with a `pattern` is made only if the failed command's output or the error matches it.
+    """
+
+    action: str
+    retries: int = 0
+    pattern: re.Pattern[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -24,7 +37,8 @@ class PhaseSpec:
 
     commands: list[str] = field(default_factory=list)
     last: list[str] = field(default_factory=list)  # `finally`
-    on_failure: str | None = None
+    on_failure: OnFailure | None = None
+    run_as: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,26 @@ class ArtifactSpec:
     symlinks: bool = False
     name: str | None = None
     s3_prefix: str | None = None
+
+
+@dataclass(frozen=True)
+class ReportSpec:
+    """Which files one test or coverage report is made of."""
+
+    files: list[str]
+    file_format: str = "JUNITXML"
+    base_directory: str = "."
+    discard_paths: bool = False
+
+
+@dataclass(frozen=True)
+class CacheSpec:
+    """What is kept for the next build, and under which key."""
+
+    paths: list[str] = field(default_factory=list)
+    key: str | None = None
+    fallback_keys: list[str] = field(default_factory=list)
+    action: str | None = None  # `restore` or `save`; both, if not given
 
 
 @dataclass(frozen=True)
@@ -55,8 +89,10 @@ class Buildspec:
     phases: dict[str, PhaseSpec]
     artifacts: ArtifactSpec | None
     secondary_artifacts: dict[str, ArtifactSpec]
-    reports: list[str]
-    cache_paths: list[str]
+    reports: dict[str, ReportSpec]
+    cache: CacheSpec
+    run_as: str | None = None
+    batch: dict[str, Any] | None = None  # as it stands; StartBuildBatch alone reads it
 
 
 def parse(text: str) -> Buildspec:
@@ -71,7 +107,6 @@ def parse(text: str) -> Buildspec:
         raise BuildspecError(_yaml_message(error)) from error
     if not isinstance(document, dict):
         raise BuildspecError("invalid buildspec: it is not a mapping")
-    _refuse_unsupported(document)
     env = _mapping(document.get("env"), "env")
     phases = _mapping(document.get("phases"), "phases")
     if not phases:
@@ -93,8 +128,13 @@ def parse(text: str) -> Buildspec:
             name: _artifact(_mapping(spec, name), f"artifacts/secondary-artifacts/{name}")
             for name, spec in secondary.items()
         },
-        reports=list(_mapping(document.get("reports"), "reports")),
-        cache_paths=_list(_mapping(document.get("cache"), "cache").get("paths"), "cache/paths"),
+        reports={
+            str(name): _report(_mapping(spec, f"reports/{name}"), f"reports/{name}")
+            for name, spec in _mapping(document.get("reports"), "reports").items()
+        },
+        cache=_cache(_mapping(document.get("cache"), "cache")),
+        run_as=_user(document.get("run-as")),
+        batch=document.get("batch"),
     )
 
 
@@ -102,18 +142,6 @@ def _yaml_message(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error)
     return f"{problem} at line {mark.line + 1}" if mark else f"YAML file error: {problem}"
-
-
-def _refuse_unsupported(document: dict[str, Any]) -> None:
-    # `batch` is for StartBuildBatch alone: a plain build does not look at it
-    if any(_yes(value) for value in _mapping(document.get("proxy"), "proxy").values()):
-        raise BuildspecError("proxy: not supported in the lab yet")
-    phases = document.get("phases")
-    users = [document.get("run-as")]
-    if isinstance(phases, dict):
-        users += [phase.get("run-as") for phase in phases.values() if isinstance(phase, dict)]
-    if any(user not in (None, "root") for user in users):
-        raise BuildspecError("run-as: not supported in the lab yet")
 
 
 def _version(value: Any) -> str:
@@ -138,14 +166,32 @@ def _phase(name: str, value: Any) -> PhaseSpec:
         )
     where = f"phases/{name}"
     spec = _mapping(value, where)
-    on_failure = spec.get("on-failure")
-    if on_failure is not None and on_failure not in ON_FAILURE:
-        raise BuildspecError(f"{where}/on-failure: {on_failure} is not supported in the lab yet")
     return PhaseSpec(
         _commands(spec.get("commands"), f"{where}/commands"),
         _commands(spec.get("finally"), f"{where}/finally"),
-        on_failure,
+        _on_failure(spec.get("on-failure"), f"{where}/on-failure"),
+        _user(spec.get("run-as")),
     )
+
+
+def _on_failure(value: Any, where: str) -> OnFailure | None:
+    """ABORT, CONTINUE, RETRY, RETRY-count, RETRY-regex, RETRY-count-regex."""
+    if value is None:
+        return None
+    action, _, rest = str(value).partition("-")
+    if action in ("ABORT", "CONTINUE") and not rest:
+        return OnFailure(action)
+    if action != "RETRY":
+        raise BuildspecError(f"{where}: {value} is not one of ABORT, CONTINUE, RETRY")
+    count, _, pattern = rest.partition("-")
+    if not count.isdigit():
+        count, pattern = str(MAX_RETRIES), rest
+    if int(count) > 100:
+        raise BuildspecError(f"{where}: {count} retries are more than 100")
+    try:
+        return OnFailure(action, int(count), re.compile(pattern) if pattern else None)
+    except re.error as error:
+        raise BuildspecError(f"{where}: {pattern} is not a regular expression: {error}") from error
 
 
 def _commands(value: Any, where: str) -> list[str]:
@@ -181,6 +227,31 @@ def _artifact(spec: dict[str, Any], where: str) -> ArtifactSpec:
         None if spec.get("name") is None else _text(spec["name"]),
         None if spec.get("s3-prefix") is None else _text(spec["s3-prefix"]),
     )
+
+
+def _report(spec: dict[str, Any], where: str) -> ReportSpec:
+    files = _list(spec.get("files"), f"{where}/files")
+    if not files:
+        raise BuildspecError(f"{where}/files is missing or empty")
+    return ReportSpec(
+        files,
+        _text(spec.get("file-format", "JUNITXML")).upper(),
+        _text(spec.get("base-directory", ".")),
+        _yes(spec.get("discard-paths")),
+    )
+
+
+def _cache(spec: dict[str, Any]) -> CacheSpec:
+    return CacheSpec(
+        _list(spec.get("paths"), "cache/paths"),
+        None if spec.get("key") is None else _text(spec["key"]),
+        _list(spec.get("fallback-keys"), "cache/fallback-keys"),
+        None if spec.get("action") is None else _text(spec["action"]),
+    )
+
+
+def _user(value: Any) -> str | None:
+    return None if value is None else _text(value)
 
 
 def _mapping(value: Any, where: str) -> dict[str, Any]:

@@ -129,7 +129,7 @@ class _Preparation:
         say = self.log.agent
         say(f"Moving to directory {self.source}")
         cache = self.build.settings.get("cache") or {}
-        if not spec.cache_paths:
+        if not spec.cache.paths:
             say("Cache is not defined in the buildspec")
             say("Skip cache due to: no paths specified to be cached")
         elif cache.get("type", "NO_CACHE") == "NO_CACHE":

@@ -172,9 +172,9 @@ class Runner:
                 continue
             shell.set("CODEBUILD_BUILD_SUCCEEDING", "0")
             on_failure = commands.on_failure if commands else None
-            if on_failure == "ABORT":
+            if on_failure is not None and on_failure.action == "ABORT":
                 remaining, self.uploads = [], False
-            elif on_failure != "CONTINUE":
+            elif on_failure is None or on_failure.action != "CONTINUE":
                 still, self.uploads = _AFTER_FAILURE[name]
                 remaining = [item for item in remaining if item in still]
         names = environment.exportable(spec.exported, self.build)

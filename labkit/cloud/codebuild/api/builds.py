@@ -1,0 +1,110 @@
+"""Builds: started, stopped, retried, looked at.
+
+AWS page: "StartBuild" and its neighbours in the CodeBuild API Reference.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from labkit.cloud.codebuild.api.base import Answer, Operations, invalid
+from labkit.cloud.codebuild.api.projects import check_declaration
+from labkit.cloud.codebuild.models import Build, Project, now
+from labkit.cloud.codebuild.starting import overridden, start
+from labkit.cloud.service import AWSError, page
+
+_STOP_SECONDS = 5.0
+_TOKEN_LIFETIME = timedelta(minutes=5)
+
+
+class Builds(Operations):
+    def start_build(self, projectName: str, **request: Any) -> Answer:
+        project = self.backend.project(projectName)
+        settings = overridden(project.declared, request)
+        token = request.get("idempotencyToken")
+        known = self.backend.tokens.get(token) if token else None
+        if known is not None and now() - known[0] < _TOKEN_LIFETIME:
+            return {"build": known[1].fields()}
+        if settings["artifacts"]["type"] == "CODEPIPELINE" and not settings["artifacts"].get(
+            "location"
+        ):
+            raise AWSError(
+                "InvalidInputException",
+                "ArtifactsOverride must be set when using artifacts type CodePipelines",
+            )
+        check_declaration({**settings, "name": project.name})
+        version = request.get("sourceVersion") or settings.get("sourceVersion")
+        build = start(self.backend, project, settings, version, self._initiator())
+        if token:
+            self.backend.tokens[token] = (now(), build)
+        return {"build": build.fields()}
+
+    def retry_build(self, id: str | None = None, idempotencyToken: str | None = None) -> Answer:
+        old = self._build(id or "")
+        if not old.over.is_set():
+            invalid(f"Build {old.id} cannot be retried: it has not ended yet")
+        again = start(
+            self.backend, old.project, old.settings, old.source_version, self._initiator()
+        )
+        return {"build": again.fields()}
+
+    def batch_get_builds(self, ids: list[str]) -> Answer:
+        found = {name: self.backend.build(name) for name in ids}
+        return {
+            "builds": [build.fields() for build in found.values() if build],
+            "buildsNotFound": [name for name, build in found.items() if not build],
+        }
+
+    def list_builds(self, sortOrder: str = "DESCENDING", nextToken: str | None = None) -> Answer:
+        items, token = page(
+            self._ids(None, sortOrder), nextToken, None, error_code="InvalidInputException"
+        )
+        return {"ids": items, "nextToken": token}
+
+    def list_builds_for_project(
+        self, projectName: str, sortOrder: str = "DESCENDING", nextToken: str | None = None
+    ) -> Answer:
+        project = self.backend.project(projectName)
+        items, token = page(
+            self._ids(project, sortOrder), nextToken, None, error_code="InvalidInputException"
+        )
+        return {"ids": items, "nextToken": token}
+
+    def stop_build(self, id: str) -> Answer:
+        build = self._build(id)
+        build.halt("STOPPED")
+        build.over.wait(_STOP_SECONDS)
+        return {"build": build.fields()}
+
+    def batch_delete_builds(self, ids: list[str]) -> Answer:
+        deleted, kept = [], []
+        for name in ids:
+            build = self.backend.build(name)
+            if build is not None and not build.over.is_set():
+                kept.append({"id": name, "statusCode": "BUILD_IN_PROGRESS"})
+            elif build is not None:
+                deleted.append(build.arn)
+                del self.backend.builds[build.id]
+        return {"buildsDeleted": deleted, "buildsNotDeleted": kept}
+
+    # within
+
+    def _build(self, id_or_arn: str) -> Build:
+        build = self.backend.build(id_or_arn)
+        if build is None:
+            raise AWSError("ResourceNotFoundException", f"Build cannot be found: {id_or_arn}")
+        return build
+
+    def _ids(self, project: Project | None, order: str) -> list[str]:
+        found = [
+            build.id
+            for build in self.backend.builds.values()
+            if project is None or build.project is project
+        ]
+        return found if order == "ASCENDING" else found[::-1]
+
+    def _initiator(self) -> str:
+        if self.principal.invoked_by == "codepipeline.amazonaws.com":
+            return f"codepipeline/{(self.principal.source_arn or '').rpartition(':')[2]}"
+        return self.principal.name
