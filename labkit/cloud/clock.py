@@ -1,11 +1,20 @@
 """Scaled waits: AWS's own waits (bake times, alarm periods, approval time-outs) pass faster.
 
-Commands run in real time; only waiting is compressed (rule R5).
+Commands run in real time; only waiting is compressed (rule R5). What limits commands is real as well:
+a build's timeout of 5 minutes is 5 minutes, unless whoever starts the lab says otherwise
+(`LABKIT_TIMEOUT_SCALE=60 labkit up`: seconds, to see a build time out).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
+
+TIMEOUT_SCALE = "LABKIT_TIMEOUT_SCALE"
+
+
+def _timeout_scale() -> float:
+    return float(os.environ.get(TIMEOUT_SCALE) or 1)
 
 
 @dataclass(frozen=True)
@@ -13,10 +22,15 @@ class Clock:
     """`scale` AWS seconds of waiting pass in one second of the lab."""
 
     scale: float = 60.0
+    timeout_scale: float = field(default_factory=_timeout_scale)
 
     def wait_seconds(self, aws_seconds: float) -> float:
         """How long the lab waits, in seconds, where AWS would wait `aws_seconds`."""
         return aws_seconds / self.scale
+
+    def work_seconds(self, aws_seconds: float) -> float:
+        """How long the lab lets work run, in seconds, that AWS would end after `aws_seconds`."""
+        return aws_seconds / self.timeout_scale
 
     def describe(self, aws_seconds: float) -> str:
         """Both figures, as every shown wait says them: `5 min, 5 s in the lab`."""

@@ -6,7 +6,6 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -120,12 +119,17 @@ class Bench:
             return {name: archive.read(name).decode() for name in archive.namelist()}
 
 
-@pytest.fixture(scope="session")
-def bench(aws: Any) -> Iterator[Bench]:
+def make_bench(aws: Any) -> Bench:
+    """A role and a bucket in a running lab."""
     suffix = uuid4().hex[:8]
     iam, bucket = aws.client("iam"), f"codebuild-cases-{suffix}"
     role = f"codebuild-cases-{suffix}"
     arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
     iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=json.dumps(ALL))
     aws.client("s3").create_bucket(Bucket=bucket)
-    yield Bench(aws, bucket, arn)
+    return Bench(aws, bucket, arn)
+
+
+@pytest.fixture(scope="session")
+def bench(aws: Any) -> Bench:
+    return make_bench(aws)

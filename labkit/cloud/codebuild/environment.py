@@ -18,11 +18,17 @@ from botocore.exceptions import ClientError
 
 from labkit.cloud import runtime, runtimes
 from labkit.cloud.clients import Session
+from labkit.cloud.codebuild.batch import splitting
 from labkit.cloud.codebuild.buildspec import Buildspec
+from labkit.cloud.codebuild.isolation import Guest
 from labkit.cloud.codebuild.models import Build
 from labkit.cloud.processes import passed_on_environment
 
 _PARAMETERS_A_CALL = 10
+_NO_DOCKER = (
+    "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running? "
+    "(There is none in the lab: builds run without containers, so commands of Docker fail here.)"
+)
 PLAIN, PARAMETER, SECRET = "PLAINTEXT", "PARAMETER_STORE", "SECRETS_MANAGER"
 
 
@@ -34,21 +40,22 @@ class VariableError(Exception):
         self.code, self.message = code, message
 
 
-def base(build: Build, session: Session, directory: Path, source: Path) -> dict[str, str]:
+def base(build: Build, session: Session, guest: Guest, source: Path) -> dict[str, str]:
     """What every build has: the machine's passed-on part, the role's credentials, CODEBUILD_*.
 
     Args:
-        directory: the build's own; HOME and what is installed for the build lie there.
-        source: CODEBUILD_SRC_DIR.
+        guest: the build's own place; HOME and what is installed for the build lie there.
+        source: CODEBUILD_SRC_DIR, as it lies on the machine.
     """
     lab = runtime.current()
-    home, npm = directory / "home", directory / "npm"
-    home.mkdir(exist_ok=True)
+    guest.prepare()
+    npm = guest.directory / "npm"
     return {
         **passed_on_environment(),
         **session.environment,
-        "PATH": _path(directory, npm),
-        "HOME": str(home),
+        "PATH": _path(guest.directory, npm),
+        "HOME": guest.inside(guest.home),
+        "TMPDIR": guest.inside(guest.temporary),
         "AWS_ENDPOINT_URL": lab.endpoint_url,
         "AWS_REGION": build.region,
         "AWS_DEFAULT_REGION": build.region,
@@ -64,7 +71,7 @@ def base(build: Build, session: Session, directory: Path, source: Path) -> dict[
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_ROOT_USER_ACTION": "ignore",
         "CI": "true",
-        **_about(build, source),
+        **_about(build, guest.inside(source)),
     }
 
 
@@ -83,7 +90,16 @@ def _path(directory: Path, npm: Path) -> str:
         for part in os.environ.get("PATH", os.defpath).split(os.pathsep)
         if part and not (in_venv and Path(part) == lab_bin)
     ]
-    return os.pathsep.join([str(npm / "bin"), str(own), str(_aws_cli()), *machine])
+    return os.pathsep.join(
+        [
+            str(npm / "bin"),
+            str(own),
+            str(_aws_cli()),
+            str(_test_splitting()),
+            str(_no_docker()),
+            *machine,
+        ]
+    )
 
 
 def _aws_cli() -> Path:
@@ -93,10 +109,28 @@ def _aws_cli() -> Path:
     return directory
 
 
-def _about(build: Build, source: Path) -> dict[str, str]:
+def _test_splitting() -> Path:
+    """A directory with `codebuild-tests-run` and `codebuild-glob-search`, which AWS's images have."""
+    directory = runtime.current().directory("tools", "test-splitting")
+    run = f"exec {shlex.quote(sys.executable)} -I -m {splitting.__name__}"
+    for name in ("tests-run", "glob-search"):
+        runtimes.script(directory / f"codebuild-{name}", f'{run} {name} "$@"')
+    return directory
+
+
+def _no_docker() -> Path:
+    """A directory with commands of Docker that say that there is none: a build is no container."""
+    directory = runtime.current().directory("tools", "no-docker")
+    for name in ("docker", "dockerd", "docker-compose"):
+        runtimes.script(directory / name, f"echo {shlex.quote(_NO_DOCKER)} >&2; exit 1")
+    return directory
+
+
+def _about(build: Build, source: str) -> dict[str, str]:
     environment = build.settings["environment"]
     url = f"https://{build.region}.console.aws.amazon.com/codebuild/home?region={build.region}"
     found = {
+        "CODEBUILD_BATCH_BUILD_IDENTIFIER": build.batch_identifier,
         "CODEBUILD_BUILD_ARN": build.arn,
         "CODEBUILD_BUILD_ID": build.id,
         "CODEBUILD_BUILD_NUMBER": str(build.number),
@@ -108,8 +142,9 @@ def _about(build: Build, source: Path) -> dict[str, str]:
         "CODEBUILD_LOG_PATH": build.log_stream,
         "CODEBUILD_PROJECT_ARN": build.project.arn,
         "CODEBUILD_SOURCE_VERSION": build.source_version,
-        "CODEBUILD_SRC_DIR": str(source),
+        "CODEBUILD_SRC_DIR": source,
         "CODEBUILD_START_TIME": str(int(build.started.timestamp() * 1000)),
+        splitting.SHARD: "{}/{}".format(*build.shard) if build.shard else None,
     }
     return {name: value for name, value in found.items() if value is not None}
 

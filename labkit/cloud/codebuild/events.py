@@ -15,6 +15,8 @@ from labkit.cloud.codebuild.models import Build, Phase
 def build_changed(build: Build) -> None:
     """Publish `CodeBuild Build State Change`, and wake who waits for the build."""
     bus.changes.announce(build.arn)
+    if build.batch_arn:
+        bus.changes.announce(build.batch_arn)
     phase = build.phases[-1]
     detail = {
         "build-status": build.status,

@@ -1,99 +1,155 @@
-"""A build's log, written to CloudWatch Logs as it comes.
+"""A build's log: lines in a file, which CloudWatch Logs shows as they come, and S3 keeps at the end.
 
-AWS page: "Analyze and debug build logs"; the line forms are the build agent's own.
+The role's permission is asked through the door, with the calls that AWS makes: CreateLogGroup,
+CreateLogStream, PutLogEvents. What follows goes into the stream's file alone, because a build may
+print more than anyone wants to send through HTTP or hold in memory.
+
+AWS pages: "Analyze and debug build logs"; "LogsConfig" in the CodeBuild API Reference. The forms of
+the lines are the build agent's own.
 """
 
 from __future__ import annotations
 
+import gzip
 import logging
-import queue
+import shutil
 import threading
-import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud.clients import Session
+from labkit.cloud.monitoring.log_streams import LONGEST_EVENT, LineFile, install
 
 logger = logging.getLogger(__name__)
 
-_LINGER_SECONDS = 0.2  # lines that come within it go in one call
-_MOST_EVENTS, _MOST_BYTES = 1000, 900_000
-_END = None
+_MASK = b"***"
 
 
 class BuildLog:
-    """Lines in, PutLogEvents out, from a thread of its own; secrets are masked on the way.
+    """Bytes in, whole lines of the stream's file out; secrets are masked on the way.
 
-    A role that may not write logs does not fail the build: it only leaves no log. Without a
-    session, nothing is written.
+    Args:
+        path: the file; its directory exists.
     """
 
-    def __init__(self, session: Session | None, group: str, stream: str) -> None:
-        self._session, self._group, self._stream = session, group, stream
-        self._lines: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
-        self._masked: list[str] = []
-        self._thread = threading.Thread(target=self._send_all, name=f"log {stream}", daemon=True)
-        if session is not None:
-            self._thread.start()
+    def __init__(self, path: Path) -> None:
+        self.file = LineFile(path)
+        self._masked: list[bytes] = []
+        self._pending = b""  # the line that has no end yet
+        self._lock = threading.RLock()
+        self._opening: threading.Thread | None = None
+
+    def open(self, session: Session, group: str, stream: str, account: str) -> None:
+        """Show the log in CloudWatch Logs, from a thread of its own.
+
+        A role that may not write logs does not fail the build: it only leaves no log.
+        """
+
+        def show() -> None:
+            try:
+                client = session.client("logs")
+                _create(client, group, stream)
+                install(group, stream, self.file, account=account, region=session.region)
+                first = {
+                    "timestamp": self.file.time_at(0),
+                    "message": self.file.read(0, 200).decode("utf-8", "replace"),
+                }
+                client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[first])
+            except (ClientError, BotoCoreError) as error:
+                logger.warning("no log for %s/%s: %s", group, stream, error)
+
+        self._opening = threading.Thread(target=show, name=f"log {stream}", daemon=True)
+        self._opening.start()
 
     def mask(self, values: Iterable[str]) -> None:
         """Show `***` in place of these values from now on."""
         # a value of several lines comes line by line
-        lines = {line for value in values for line in (value, *value.split("\n")) if line}
-        self._masked = sorted({*self._masked, *lines}, key=len, reverse=True)
+        lines = {line for value in values for line in value.split("\n") if line.strip()}
+        with self._lock:
+            known = {*self._masked, *(line.strip("\r").encode() for line in lines)}
+            self._masked = sorted(known, key=len, reverse=True)
 
     def agent(self, text: str) -> None:
         """A line of the build agent, with its time; further lines of it have none."""
         stamp = datetime.now(UTC).strftime("%Y/%m/%d %H:%M:%S.%f")
-        self.write(f"[Container] {stamp} {text}")
+        with self._lock:
+            self.end_line()
+            self.write(f"[Container] {stamp} {text}\n".encode("utf-8", "replace"))
 
-    def write(self, line: str) -> None:
-        """A line of a command's output."""
-        for value in self._masked:
-            line = line.replace(value, "***")
-        self._lines.put((int(time.time() * 1000), line + "\n"))
+    def write(self, data: bytes) -> None:
+        """Some of a command's output."""
+        with self._lock:
+            data = self._pending + data if self._pending else data
+            end = data.rfind(b"\n") + 1
+            if not end and len(data) > 2 * LONGEST_EVENT:
+                # a line without end must not be held; a secret may yet be half in it
+                end = len(data) - max(map(len, self._masked), default=0)
+            self._pending = data[end:] if end != len(data) else b""
+            self._append(data[:end] if self._pending else data)
+
+    def end_line(self) -> None:
+        """End the line that a command left without its end."""
+        with self._lock:
+            data, self._pending = self._pending, b""
+            if data:
+                self._append(data + b"\n")
 
     def close(self) -> None:
-        """Return when every line has been sent."""
-        self._lines.put(_END)
-        if self._session is not None:
-            self._thread.join(timeout=30)
+        """Return when the log can be read in CloudWatch Logs."""
+        self.end_line()
+        if self._opening is not None:
+            self._opening.join(timeout=30)
+        self.file.close()
 
-    def _send_all(self) -> None:
-        assert self._session is not None
-        try:
-            client = self._session.client("logs")
-            _create(client, self._group, self._stream)
-            more = True
-            while more:
-                batch, more = self._next_batch()
-                if batch:
-                    client.put_log_events(
-                        logGroupName=self._group, logStreamName=self._stream, logEvents=batch
-                    )
-        except (ClientError, BotoCoreError) as error:
-            logger.warning("no log for %s/%s: %s", self._group, self._stream, error)
+    def _append(self, data: bytes) -> None:
+        if not data:
+            return
+        for value in self._masked:
+            data = data.replace(value, _MASK)
+        if b"\r" in data:  # one byte is found much faster than two
+            data = data.replace(b"\r\n", b"\n")
+        self.file.append(_with_short_lines(data))
 
-    def _next_batch(self) -> tuple[list[dict[str, Any]], bool]:
-        """What has come, waiting a moment for more; and whether there will be more after it."""
-        batch: list[dict[str, Any]] = []
-        size, deadline = 0, None
-        while len(batch) < _MOST_EVENTS and size < _MOST_BYTES:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            try:
-                item = self._lines.get(timeout=left)
-            except queue.Empty:
-                break
-            if item is _END:
-                return batch, False
-            when, message = item
-            batch.append({"timestamp": when, "message": message})
-            size += len(message.encode()) + 26
-            deadline = deadline or time.monotonic() + _LINGER_SECONDS
-        return batch, True
+
+def to_s3(file: Path, session: Session, location: str, name: str, **extra: Any) -> str:
+    """Keep a log in S3, as AWS does: gzipped, below the prefix; returns its ARN.
+
+    Args:
+        location: `bucket` or `bucket/prefix`.
+
+    Raises:
+        botocore.exceptions.ClientError: S3 refused.
+    """
+    bucket, _, prefix = location.removeprefix("arn:aws:s3:::").partition("/")
+    key = "/".join(part for part in (prefix.strip("/"), f"{name}.gz") if part)
+    packed = file.with_suffix(".gz")
+    with file.open("rb") as source, gzip.open(packed, "wb", compresslevel=1) as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+    try:
+        session.client("s3").upload_file(str(packed), bucket, key, ExtraArgs=extra)
+    finally:
+        packed.unlink()
+    return f"arn:aws:s3:::{bucket}/{key}"
+
+
+def _with_short_lines(data: bytes) -> bytes:
+    """Whole lines, with an end in every one that is longer than an event may be."""
+    cuts, start = list[int](), 0
+    while start < len(data):
+        end = data.rfind(b"\n", start, start + LONGEST_EVENT) + 1
+        if not end:
+            end = min(start + LONGEST_EVENT, len(data))
+            cuts.append(end)
+        start = end
+    if not cuts:
+        return data
+    ends = zip([0, *cuts], [*cuts, len(data)], strict=True)
+    pieces = [data[start:end] for start, end in ends if end > start]
+    return b"\n".join(pieces) + (b"" if data.endswith(b"\n") else b"\n")
 
 
 def _create(client: Any, group: str, stream: str) -> None:

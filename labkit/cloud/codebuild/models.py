@@ -10,11 +10,14 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moto.core.base_backend import BackendDict, BaseBackend
 
 from labkit.cloud.service import AWSError
+
+if TYPE_CHECKING:
+    from labkit.cloud.codebuild.batch.models import Batch
 
 Fields = dict[str, Any]
 
@@ -67,6 +70,7 @@ class Project:
     created: datetime = field(default_factory=now)
     modified: datetime = field(default_factory=now)
     next_build_number: int = 1
+    next_batch_number: int = 1
 
     @property
     def name(self) -> str:
@@ -109,6 +113,12 @@ class Build:
     exported: list[dict[str, str]] = field(default_factory=list)
     artifact: Fields = field(default_factory=dict)
     secondary_artifacts: list[Fields] = field(default_factory=list)
+    s3_log_arn: str | None = None
+    batch_arn: str | None = None
+    batch_identifier: str | None = None  # of its task in the batch
+    shard: tuple[int, int] | None = None  # which of how many builds of a fan-out
+    # of the first build of a batch: takes the buildspec's text, and a function that logs
+    read_batchspec: Callable[[str, Callable[[str], None]], None] | None = None
     halted: str | None = None  # STOPPED or TIMED_OUT, as soon as it is known
     over: threading.Event = field(default_factory=threading.Event)
     _on_halt: list[Callable[[], object]] = field(default_factory=list)
@@ -198,10 +208,26 @@ class Build:
             "encryptionKey": settings.get("encryptionKey")
             or f"arn:aws:kms:{self.region}:{self.account}:alias/aws/s3",
             "exportedEnvironmentVariables": self.exported,
+            "buildBatchArn": self.batch_arn,
         }
         return {key: value for key, value in shown.items() if value is not None}
 
+    @property
+    def s3_logs(self) -> Fields | None:
+        """The project's `s3Logs`, if they are enabled."""
+        found = (self.settings.get("logsConfig") or {}).get("s3Logs") or {}
+        return found if found.get("status") == "ENABLED" else None
+
     def _logs(self) -> Fields:
+        """AWS page: "LogsLocation" in the CodeBuild API Reference."""
+        shown = self._cloudwatch_logs()
+        if self.s3_logs is not None:
+            location = self.s3_logs["location"].removeprefix("arn:aws:s3:::")
+            shown |= {"s3Logs": self.s3_logs}
+            shown |= {"s3LogsArn": self.s3_log_arn or f"arn:aws:s3:::{location}/{self.uuid}.gz"}
+        return shown
+
+    def _cloudwatch_logs(self) -> Fields:
         if not self.logs_enabled:
             return {"cloudWatchLogs": {"status": "DISABLED"}}
         group, stream = self.log_group, self.log_stream
@@ -229,6 +255,9 @@ class CodeBuildBackend(BaseBackend):
         self.projects: dict[str, Project] = {}
         self.builds: dict[str, Build] = {}  # by id, oldest first
         self.tokens: dict[str, tuple[datetime, Build]] = {}  # idempotency tokens of StartBuild
+        self.batches: dict[str, Batch] = {}  # by id, oldest first
+        self.batch_tokens: dict[str, tuple[datetime, Fields, Batch]] = {}
+        self.expected: dict[str, Callable[[], Build]] = {}  # builds that batches ask for
         self.lock = threading.RLock()
 
     def project(self, name_or_arn: str) -> Project:

@@ -5,7 +5,12 @@ AWS pages: "View build details"; "Build specification reference for CodeBuild".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import pwd
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,7 @@ from labkit.cloud import runtimes
 from labkit.cloud.clients import Session
 from labkit.cloud.codebuild import environment
 from labkit.cloud.codebuild.buildspec import Buildspec, BuildspecError, parse
+from labkit.cloud.codebuild.isolation import Guest
 from labkit.cloud.codebuild.logs import BuildLog
 from labkit.cloud.codebuild.models import Build, PhaseFailed
 from labkit.cloud.codebuild.shell import Shell
@@ -24,21 +30,61 @@ class Prepared:
     """A build that is ready to run its commands."""
 
     spec: Buildspec
-    shell: Shell
     source: Path
+    guest: Guest
+    new_shell: Callable[[str | None], Shell]
+    shells: dict[str | None, Shell] = field(default_factory=dict)  # by the user they run as
+
+    @property
+    def shell(self) -> Shell:
+        """The shell of the build's own user."""
+        return self.shell_of(None)
+
+    def shell_of(self, user: str | None) -> Shell:
+        """The shell of a Linux user (`run-as`; the buildspec's, if None)."""
+        user = user or self.spec.run_as
+        if user not in self.shells:
+            self.shells[user] = self.new_shell(user)
+        return self.shells[user]
+
+    def set(self, name: str, value: str) -> None:
+        """Export a variable to all commands that follow."""
+        for shell in self.shells.values():
+            shell.set(name, value)
+
+    def kill(self) -> None:
+        """End all commands, now and from now on; any thread may call it."""
+        for shell in list(self.shells.values()):
+            shell.kill()
+
+    def interrupt(self) -> None:
+        """End the commands that run now; any thread may call it."""
+        for shell in list(self.shells.values()):
+            shell.interrupt()
+
+    def close(self) -> None:
+        """End all shells."""
+        for shell in self.shells.values():
+            shell.close()
 
 
-def prepare(build: Build, session: Session, directory: Path, log: BuildLog) -> Prepared:
-    """Make everything that a build's commands need.
+def prepare(
+    build: Build, session: Session, directory: Path, log: BuildLog, write: Callable[[bytes], None]
+) -> Prepared | None:
+    """Make everything that a build's commands need; None for the first build of a batch.
 
     Args:
         directory: the build's own.
+        write: called with the commands' output.
 
     Raises:
         PhaseFailed: as the build's phase context says it.
     """
-    preparation = _Preparation(build, session, directory, log)
+    preparation = _Preparation(build, session, directory, log, write)
     try:
+        if build.read_batchspec is not None:
+            preparation.download_batchspec()
+            return None
         return preparation.run()
     except SourceError as error:
         raise PhaseFailed("CLIENT_ERROR", str(error)) from error
@@ -49,26 +95,53 @@ def prepare(build: Build, session: Session, directory: Path, log: BuildLog) -> P
 
 
 class _Preparation:
-    def __init__(self, build: Build, session: Session, directory: Path, log: BuildLog) -> None:
+    def __init__(
+        self,
+        build: Build,
+        session: Session,
+        directory: Path,
+        log: BuildLog,
+        write: Callable[[bytes], None],
+    ) -> None:
         self.build, self.session, self.directory, self.log = build, session, directory, log
-        self.source = directory / "src"
+        self.write = write
+        self.guest = Guest(directory)
+        self.source = self._source_directory()
         self.fetcher = Fetcher(session, build.owner)
 
     def run(self) -> Prepared:
         self.log.agent("Waiting for DOWNLOAD_SOURCE")
-        self.source.mkdir()
-        env = environment.base(self.build, self.session, self.directory, self.source)
+        env = environment.base(self.build, self.session, self.guest, self.source)
         env |= self._primary_source()
         env |= self._secondary_sources()
         self.log.agent("Phase is DOWNLOAD_SOURCE")
-        self.log.agent(f"CODEBUILD_SRC_DIR={self.source}")
+        self.log.agent(f"CODEBUILD_SRC_DIR={self.guest.inside(self.source)}")
         spec = parse(self._buildspec_text())
         env |= self._variables(spec)
         if spec.git_credentials:
             env |= environment.git_credentials()
         env["PATH"] = environment.with_runtimes(spec, env, self.directory, self.log.agent)
         self._tell_of(spec)
-        return Prepared(spec, self._shell(spec, env), self.source)
+        self._check_users(spec)
+        prepared = Prepared(spec, self.source, self.guest, partial(self._shell, spec, env))
+        prepared.shell_of(None)
+        return prepared
+
+    def download_batchspec(self) -> None:
+        """Bring the source for the sake of its buildspec, which the batch reads."""
+        assert self.build.read_batchspec is not None
+        self.log.agent("Waiting for DOWNLOAD_SOURCE")
+        self._primary_source()
+        self.log.agent("Phase is DOWNLOAD_SOURCE")
+        self.log.agent(f"CODEBUILD_SRC_DIR={self.guest.inside(self.source)}")
+        self.build.read_batchspec(self._buildspec_text(), self.log.agent)
+
+    def _source_directory(self) -> Path:
+        """A directory for a source, named as on AWS."""
+        number = secrets.randbelow(900_000_000) + 100_000_000
+        path = self.directory / "output" / f"src{number}" / "src"
+        path.mkdir(parents=True)
+        return path
 
     def _primary_source(self) -> dict[str, str]:
         build = self.build
@@ -85,13 +158,12 @@ class _Preparation:
             item["sourceIdentifier"]: item["sourceVersion"]
             for item in settings.get("secondarySourceVersions") or []
         }
-        for index, item in enumerate(settings.get("secondarySources") or [], start=1):
+        for item in settings.get("secondarySources") or []:
             name = item["sourceIdentifier"]
             version = versions.get(name)
-            path = self.directory / "secondary" / f"{index:02}"
-            path.mkdir(parents=True)
+            path = self._source_directory()
             fetched = self.fetcher.fetch(item, version, path)
-            found[f"CODEBUILD_SRC_DIR_{name}"] = str(path)
+            found[f"CODEBUILD_SRC_DIR_{name}"] = self.guest.inside(path)
             found[f"CODEBUILD_SOURCE_REPO_URL_{name}"] = fetched.url
             if version:
                 found[f"CODEBUILD_SOURCE_VERSION_{name}"] = version
@@ -103,17 +175,20 @@ class _Preparation:
         """The buildspec's text: inline, an object in S3, or a file of the source."""
         given = self.build.settings["source"].get("buildspec") or ""
         if "\n" in given or "version:" in given:
-            path = self.directory / "buildspec.yml"
+            path = self.directory / "readonly" / "buildspec.yml"
+            path.parent.mkdir()
             path.write_text(given, encoding="utf-8")
-            self.log.agent(f"YAML location is {path}")
+            self.log.agent(f"YAML location is {self.guest.inside(path)}")
             return given
         if given.startswith("arn:aws:s3:::"):
             self.log.agent(f"YAML location is {given}")
             return self.fetcher.text(given)
-        path = self.source / (given or "buildspec.yml")
-        self.log.agent(f"YAML location is {path}")
+        path = Path(os.path.normpath(self.source / (given or "buildspec.yml")))
+        inside = path.is_relative_to(self.source)
+        shown = self.guest.inside(path) if inside else given
+        self.log.agent(f"YAML location is {shown}")
         if not path.resolve().is_relative_to(self.source.resolve()) or not path.is_file():
-            raise BuildspecError(f"stat {path}: no such file or directory")
+            raise BuildspecError(f"stat {shown}: no such file or directory")
         try:
             return path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
@@ -127,7 +202,7 @@ class _Preparation:
 
     def _tell_of(self, spec: Buildspec) -> None:
         say = self.log.agent
-        say(f"Moving to directory {self.source}")
+        say(f"Moving to directory {self.guest.inside(self.source)}")
         cache = self.build.settings.get("cache") or {}
         if not spec.cache.paths:
             say("Cache is not defined in the buildspec")
@@ -141,15 +216,30 @@ class _Preparation:
         for name, phase in spec.phases.items():
             say(f" {name.upper()}: {len(phase.commands)} commands")
 
-    def _shell(self, spec: Buildspec, env: dict[str, Any]) -> Shell:
-        scratch = self.directory / "scratch"
-        scratch.mkdir()
+    def _check_users(self, spec: Buildspec) -> None:
+        """AWS page: "Build specification reference for CodeBuild", run-as."""
+        users = {spec.run_as, *(phase.run_as for phase in spec.phases.values())} - {None, "root"}
+        for user in sorted(users, key=str):
+            try:
+                pwd.getpwnam(str(user))
+            except KeyError as error:
+                raise BuildspecError(f"run-as: unknown user {user}") from error
+            if not self.guest.has_users:
+                self.log.agent(f"run-as {user} is not applied: that takes root and bubblewrap")
+
+    def _shell(self, spec: Buildspec, env: dict[str, Any], user: str | None) -> Shell:
+        scratch = self.directory / "scratch" / (user or "root")
+        scratch.mkdir(parents=True)
+        if user not in (None, "root"):
+            scratch.chmod(0o777)
         return Shell(
             spec.shell,
             owner=self.build.owner,
+            guest=self.guest,
             directory=self.source,
             scratch=scratch,
             env=env,
             one_session=spec.version == "0.2",
-            write=self.log.write,
+            write=self.write,
+            user=None if user == "root" else user,
         )

@@ -15,12 +15,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud import bus, clients, runtime
 from labkit.cloud.clients import Session
-from labkit.cloud.codebuild import artifacts, environment, events
-from labkit.cloud.codebuild.buildspec import PHASES, Buildspec, PhaseSpec
+from labkit.cloud.codebuild import artifacts, disk, environment, events, logs
+from labkit.cloud.codebuild.buildspec import PHASES, Buildspec, OnFailure, PhaseSpec
+from labkit.cloud.codebuild.isolation import Guest
 from labkit.cloud.codebuild.logs import BuildLog
 from labkit.cloud.codebuild.models import Build, Phase, PhaseFailed, now
 from labkit.cloud.codebuild.preparation import Prepared, prepare
@@ -38,6 +40,7 @@ _AFTER_FAILURE: dict[str, tuple[tuple[str, ...], bool]] = {
 }
 # phases that have no contexts, and those that the build agent's log does not tell of
 _BUILD_SECONDS = 55 * 60
+_RECENT = 1 << 14  # bytes that a RETRY's expression is looked for in
 _WITHOUT_CONTEXT = ("SUBMITTED", "QUEUED")
 _UNTOLD = (*_WITHOUT_CONTEXT, "PROVISIONING", "FINALIZING")
 
@@ -67,8 +70,10 @@ class Runner:
     def __init__(self, build: Build) -> None:
         self.build = build
         self.directory = runtime.current().directory("builds", build.uuid)
-        self.log = BuildLog(None, build.log_group, build.log_stream)
+        self.log = BuildLog(runtime.current().directory("logs") / f"{build.uuid}.log")
         self.prepared: Prepared | None = None
+        self.session: Session | None = None
+        self.recent = b""  # the end of what the commands of this phase printed
         self.outcome = "SUCCEEDED"  # as far as it is known
         self.uploads = True
 
@@ -77,7 +82,8 @@ class Runner:
         build = self.build
         build.on_halt(self._kill)
         minutes = build.settings.get("timeoutInMinutes", 60)
-        timer = threading.Timer(60 * minutes, build.halt, ("TIMED_OUT",))
+        seconds = runtime.current().clock.work_seconds(60 * minutes)
+        timer = threading.Timer(seconds, build.halt, ("TIMED_OUT",))
         timer.daemon = True
         timer.start()
         try:
@@ -99,20 +105,22 @@ class Runner:
         self._finish()
 
     def _run(self) -> None:
-        session: Session | None = None
         with self._phase("PROVISIONING"):
-            session = self._provision()
+            self.session = self._provision()
+        session = self.session
         if session is None:
             return
         with self._phase("DOWNLOAD_SOURCE"):
-            self.prepared = prepare(self.build, session, self.directory, self.log)
-            self.build.on_halt(self.prepared.shell.kill)
+            self.prepared = prepare(self.build, session, self.directory, self.log, self._write)
+            if self.prepared is not None:
+                self.build.on_halt(self.prepared.kill)
         if self.prepared is not None:
-            self._commands(self.prepared.spec, self.prepared.shell)
+            with disk.watched(self.build, self.prepared, self.log.agent):
+                self._commands(self.prepared.spec)
             self._upload(session, self.prepared)
         with self._phase("FINALIZING"):
             if self.prepared is not None:
-                self.prepared.shell.close()
+                self.prepared.close()
 
     # phases
 
@@ -153,24 +161,31 @@ class Runner:
         build = self.build
         session = assume_service_role(build.settings["serviceRole"], build.project.arn)
         if build.logs_enabled:
-            self.log = BuildLog(session, build.log_group, build.log_stream)
-        image = build.settings["environment"]["image"]
-        self.log.agent("Running on CodeBuild On-demand, in the lab")
-        self.log.agent(f"The image {image} is not run: the tools are this machine's")
+            self.log.open(session, build.log_group, build.log_stream, build.account)
+        self._tell_of_environment()
         self.log.agent("Waiting for agent ping")
         return session
 
-    def _commands(self, spec: Buildspec, shell: Shell) -> None:
+    def _tell_of_environment(self) -> None:
+        environment = self.build.settings["environment"]
+        self.log.agent("Running on CodeBuild On-demand, in the lab")
+        self.log.agent(f"The image {environment['image']} is not run: the tools are this machine's")
+        self.log.agent(Guest(self.directory).description)
+        if environment.get("privilegedMode"):
+            self.log.agent("Privileged mode gives no Docker here: its commands fail")
+
+    def _commands(self, spec: Buildspec) -> None:
         """The four phases of commands."""
+        assert self.prepared is not None
         remaining = list(PHASES)
         while remaining:
             name = remaining.pop(0)
             commands = spec.phases.get(name)
             with self._phase(name.upper()) as phase:
-                self._command_phase(name, commands, shell)
+                self._command_phase(name, commands)
             if phase.status != "FAILED":
                 continue
-            shell.set("CODEBUILD_BUILD_SUCCEEDING", "0")
+            self.prepared.set("CODEBUILD_BUILD_SUCCEEDING", "0")
             on_failure = commands.on_failure if commands else None
             if on_failure is not None and on_failure.action == "ABORT":
                 remaining, self.uploads = [], False
@@ -178,21 +193,47 @@ class Runner:
                 still, self.uploads = _AFTER_FAILURE[name]
                 remaining = [item for item in remaining if item in still]
         names = environment.exportable(spec.exported, self.build)
+        shell = self.prepared.shell
         values = {name: shell.get(name) for name in names} if not self.build.halted else {}
         self.build.exported = [
             {"name": name, "value": value} for name, value in values.items() if value is not None
         ]
 
-    def _command_phase(self, name: str, spec: PhaseSpec | None, shell: Shell) -> None:
+    def _command_phase(self, name: str, spec: PhaseSpec | None) -> None:
         self.log.agent(f"Entering phase {name.upper()}")
         if spec is None:
             return
         if not spec.commands:
             self.log.agent(f"No commands found for phase name: {name}")
-        failures = [self._first_failure(commands, shell) for commands in (spec.commands, spec.last)]
+        assert self.prepared is not None
+        shell = self.prepared.shell_of(spec.run_as)
+        failures = [
+            self._with_retries(name, spec, shell),
+            self._first_failure(spec.last, shell),
+        ]
         for failure in failures:
             if failure is not None:
                 raise failure
+
+    def _with_retries(self, name: str, spec: PhaseSpec, shell: Shell) -> PhaseFailed | None:
+        """Run a phase's commands, again as often as its `on-failure` says; the last failure.
+
+        AWS page: "Build specification reference for CodeBuild", phases/*/on-failure, RETRY.
+        """
+        rule = spec.on_failure or OnFailure("ABORT")
+        failure = None
+        for attempt in range(rule.retries + 1):
+            if attempt:
+                told = f"Retrying phase {name.upper()}: attempt {attempt} of {rule.retries}"
+                self.log.agent(told)
+            self.recent = b""
+            failure = self._first_failure(spec.commands, shell)
+            if failure is None or self.build.halted:
+                break
+            said = f"{failure.message}\n{self.recent.decode('utf-8', 'replace')}"
+            if rule.pattern is not None and not rule.pattern.search(said):
+                break
+        return failure
 
     def _first_failure(self, commands: list[str], shell: Shell) -> PhaseFailed | None:
         """Run commands until one fails; its failure."""
@@ -201,6 +242,7 @@ class Runner:
                 return None
             self.log.agent(f"Running command {command}")
             status = shell.run(command)
+            self.log.end_line()
             if status == 0:
                 continue
             if not self.build.halted:
@@ -208,6 +250,10 @@ class Runner:
             reason = f"Error while executing command: {command}. Reason: exit status {status}"
             return PhaseFailed("COMMAND_EXECUTION_ERROR", reason)
         return None
+
+    def _write(self, data: bytes) -> None:
+        self.recent = (self.recent + data[-_RECENT:])[-_RECENT:]
+        self.log.write(data)
 
     def _upload(self, session: Session, prepared: Prepared) -> None:
         if not self.uploads:
@@ -223,13 +269,27 @@ class Runner:
         """End what is not in the shell's process group; the shell is killed on its own."""
         runtime.current().processes.end(self.build.owner, grace_seconds=0.2)
 
+    def _keep_log(self) -> None:
+        """Close the log, and copy it to S3 where the project says so."""
+        self.log.close()
+        build, wanted = self.build, self.build.s3_logs
+        if self.session is None or wanted is None:
+            return
+        encryption = {} if wanted.get("encryptionDisabled") else {"ServerSideEncryption": "AES256"}
+        try:
+            build.s3_log_arn = logs.to_s3(
+                self.log.file.path, self.session, wanted["location"], build.uuid, **encryption
+            )
+        except (ClientError, BotoCoreError, S3UploadFailedError) as error:
+            logger.warning("no log of %s in S3: %s", build.id, error)
+
     def _finish(self) -> None:
         build = self.build
         if self.prepared is not None:
-            self.prepared.shell.close()
+            self.prepared.close()
         runtime.current().processes.end(build.owner, grace_seconds=0.5)
         build.phases.append(Phase("COMPLETED"))
-        self.log.close()
+        self._keep_log()
         build.status, build.ended = build.halted or self.outcome, now()
         build.over.set()
         events.build_changed(build)

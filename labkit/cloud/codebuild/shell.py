@@ -2,14 +2,17 @@
 
 A small loop in the shell reads the name of a command file, sources it, and writes a mark with its
 exit status behind the command's own output, so that both come in order through one pipe. A command
-that ends the shell (`exit`, `set -e`) leaves its exported variables and directory for the next one.
+that ends the shell (`exit`, `set -e`) leaves its exported variables and directory for the next one,
+which a second loop around it starts.
 """
 
 from __future__ import annotations
 
-import codecs
 import contextlib
+import fcntl
 import os
+import pwd
+import re
 import selectors
 import shlex
 import shutil
@@ -21,14 +24,27 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from labkit.cloud import runtime
+from labkit.cloud.codebuild.isolation import Guest
+from labkit.cloud.processes import LAB, OWNER
 
-# {mark} and {saved} are put in as text: a variable of ours would be in the build's environment
-_LOOP = """exec 7<&0 8>&1 </dev/null
-labkit_end() {
+# {mark}, {saved}, ... are put in as text: a variable of ours would be in the build's environment
+_AROUND = """exec 7<&0 8>&1 </dev/null
+while :; do
+  if [ -f {saved}/environment ]; then
+    env -i {marks} {shell} -c {loop}
+  else
+    {shell} -c {loop}
+  fi
+  labkit_status=$?
+  if [ -e {saved}/end ]; then exit; fi
+  printf '\\n%s %d\\n' {mark} "$labkit_status" >&8
+done
+"""
+_ONE_SESSION = """labkit_end() {
   labkit_status=$?
   export -p >{saved}/environment
   pwd >{saved}/directory
-  printf '\\n%s exit %d\\n' {mark} "$labkit_status" >&8
+  exit "$labkit_status"
 }
 trap labkit_end EXIT
 if [ -f {saved}/environment ]; then
@@ -37,11 +53,20 @@ if [ -f {saved}/environment ]; then
 fi
 while IFS= read -r labkit_command <&7; do
   . "$labkit_command" 7<&- </dev/null
-  printf '\\n%s done %d\\n' {mark} "$?" >&8
+  printf '\\n%s %d\\n' {mark} "$?" >&8
 done
+trap - EXIT
+: >{saved}/end
+"""
+_SHELL_EACH = """if [ -f {saved}/exports ]; then . {saved}/exports; fi
+if IFS= read -r labkit_command <&7; then
+  . "$labkit_command" 7<&- </dev/null
+  exit
+fi
+: >{saved}/end
 """
 _LOOK_SECONDS = 0.2  # how often a silent command's shell is looked at
-_LONGEST_LINE = 50_000  # characters; a log event has 256 KB
+_BLOCK = 1 << 18  # bytes
 
 
 class Shell:
@@ -49,11 +74,13 @@ class Shell:
 
     Args:
         name: `sh` or `bash`.
+        guest: the build that it belongs to.
         directory: where commands start.
-        scratch: a directory of the shell's own.
+        scratch: a directory of the shell's own, below the guest's.
         env: the whole environment of the commands.
         one_session: whether state carries over from command to command.
-        write: called with each line of output, without its end, as it comes.
+        write: called with the bytes of the commands' output, as they come.
+        user: the Linux user that runs the commands, if not the build's own (`run-as`).
     """
 
     def __init__(
@@ -61,43 +88,49 @@ class Shell:
         name: str,
         *,
         owner: str,
+        guest: Guest,
         directory: Path,
         scratch: Path,
         env: Mapping[str, str],
         one_session: bool,
-        write: Callable[[str], None],
+        write: Callable[[bytes], None],
+        user: str | None = None,
     ) -> None:
         self._program = shutil.which(name, path=env.get("PATH")) or name
-        self.owner, self.directory, self.scratch = owner, directory, scratch
+        self.owner, self.guest, self.directory, self.scratch = owner, guest, directory, scratch
         self.env, self.one_session, self.write = dict(env), one_session, write
-        self._mark = ""
+        self.user = user
+        self._mark = f"labkit-{uuid.uuid4()}".encode()
         self._process: subprocess.Popen[bytes] | None = None
         # one pipe for all shells, so that a background process keeps its output when one ends
         self._pipe: tuple[int, ...] = os.pipe()
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self._pipe[0], fcntl.F_SETPIPE_SZ, 1 << 20)
         self._groups: set[int] = set()
         self._killed = False
 
     def run(self, command: str) -> int:
         """Run one command and return its exit status (128 + signal, if one ended it)."""
         path = self.scratch / "script.sh"
-        path.write_text(command + "\n", encoding="utf-8")
+        path.write_text(command + "\n", encoding="utf-8", errors="surrogateescape")
         if self._killed:
             return 128 + signal.SIGKILL
         process = self._process or self._start()
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(f"{path}\n".encode())
+            process.stdin.write(f"{self.guest.inside(path)}\n".encode())
             process.stdin.flush()
-        status = self._read_until_done(process)
-        if not self.one_session:
-            self._let_go()
-        return status
+        return self._read_until_done(process)
 
     def set(self, name: str, value: str) -> None:
         """Export a variable to the commands that follow."""
         self.env[name] = value
-        if self._process is not None or self._saved_environment.exists():
+        if self.one_session and self._process is not None:
             self.ask(f"export {name}={shlex.quote(value)}")
+        elif not self.one_session:
+            with (self.scratch / "exports").open("a", encoding="utf-8") as file:
+                file.write(f"export {name}={shlex.quote(value)}\n")
 
     def get(self, name: str) -> str | None:
         """The value of an exported variable, or None."""
@@ -106,16 +139,21 @@ class Shell:
 
     def ask(self, command: str) -> tuple[int, str]:
         """Run a command of ours in the shell; its exit status and output, which is not logged."""
-        said: list[str] = []
+        said: list[bytes] = []
         write, self.write = self.write, said.append
         try:
-            return self.run(f"{{ {command}; }} >&8"), "\n".join(said)
+            status = self.run(f"{{ {command}; }} >&8")
         finally:
             self.write = write
+        return status, b"".join(said).decode("utf-8", "replace").removesuffix("\n")
 
     def kill(self) -> None:
         """End the shell and all in its process group, at once; any thread may call it."""
         self._killed = True
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """End the running command, and the shell with it; any thread may call it."""
         for group in list(self._groups):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, signal.SIGKILL)
@@ -130,15 +168,12 @@ class Shell:
             os.close(end)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        if not self.one_session:
-            self._saved_environment.unlink(missing_ok=True)
-        self._mark = f"labkit-{uuid.uuid4()}"
-        saved = shlex.quote(str(self.scratch))
+        again = (self.scratch / "environment").exists()
         process = runtime.current().processes.start(
-            [self._program, "-c", _LOOP.replace("{mark}", self._mark).replace("{saved}", saved)],
+            self.guest.command(["/bin/sh", "-c", self._script()], self.directory),
             owner=self.owner,
             # a variable that a command unset must not come back with the next shell
-            env={} if self._saved_environment.exists() else self.env,
+            env={"PATH": self.env["PATH"]} if again else self.env,
             cwd=self.directory,
             stdin=subprocess.PIPE,
             stdout=self._pipe[1],
@@ -150,12 +185,28 @@ class Shell:
             self.kill()
         return process
 
-    @property
-    def _saved_environment(self) -> Path:
-        return self.scratch / "environment"
+    def _script(self) -> str:
+        """The program of the outer loop, with the inner one in it."""
+        marks = {LAB: str(runtime.current().state_dir), OWNER: self.owner}
+        values = {
+            "mark": self._mark.decode(),
+            "saved": shlex.quote(self.guest.inside(self.scratch)),
+            "shell": shlex.join([*self._as_user(), self._program]),
+            "marks": shlex.join(f"{name}={value}" for name, value in marks.items()),
+        }
+        loop = _filled(_ONE_SESSION if self.one_session else _SHELL_EACH, values)
+        return _filled(_AROUND, {**values, "loop": shlex.quote(loop)})
+
+    def _as_user(self) -> list[str]:
+        """How another Linux user's shell is started."""
+        if self.user is None or not self.guest.has_users:
+            return []
+        known = pwd.getpwnam(self.user)
+        ids = [f"--reuid={known.pw_uid}", f"--regid={known.pw_gid}", "--init-groups"]
+        return ["setpriv", *ids]
 
     def _let_go(self) -> None:
-        """End the shell alone; what it left in the background runs on until the build ends."""
+        """End the shell's process, and with it, where it is isolated, all that it left running."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -167,21 +218,17 @@ class Shell:
                 process.stdin.close()
 
     def _read_until_done(self, process: subprocess.Popen[bytes]) -> int:
-        lines = _Lines(self._mark)
+        output = _Output(self._mark)
         for block in self._blocks(process):
-            for line in lines.feed(block):
-                self.write(line)
-            if lines.status is not None:
-                break
-        for line in lines.rest():
-            self.write(line)
-        if lines.status is None:  # killed, or replaced by `exec`
-            status = process.wait()
-            self._let_go()
-            return status if status >= 0 else 128 - status
-        if lines.shell_ended:
-            self._let_go()
-        return lines.status
+            if data := output.feed(block):
+                self.write(data)
+            if output.status is not None:
+                return output.status
+        if data := output.rest():
+            self.write(data)
+        status = process.wait()  # the whole guest was killed
+        self._let_go()
+        return status if status >= 0 else 128 - status
 
     def _blocks(self, process: subprocess.Popen[bytes]) -> Iterator[bytes]:
         """What comes through the pipe, until the shell is gone and no more comes of it."""
@@ -194,50 +241,41 @@ class Shell:
                     # a background process that writes on must not hold up the build
                     last = time.monotonic() + _LOOK_SECONDS
                 if selector.select(0 if gone else _LOOK_SECONDS):
-                    yield os.read(self._pipe[0], 1 << 16)
+                    yield os.read(self._pipe[0], _BLOCK)
                 elif gone:
                     return
 
 
-class _Lines:
-    """Splits a command's output into lines, up to the mark that says its exit status."""
+class _Output:
+    """A command's output, up to the mark that says its exit status."""
 
-    def __init__(self, mark: str) -> None:
+    def __init__(self, mark: bytes) -> None:
         self.status: int | None = None
-        self.shell_ended = False
-        self._mark, self._text = mark, ""
-        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._mark = b"\n" + mark + b" "
+        self._held = b""  # what may be the beginning of the mark
 
-    def feed(self, block: bytes) -> Iterator[str]:
-        """The lines that `block` completes. The line end before the mark is the mark's own."""
-        self._text += self._decode(block)
-        before, found, after = self._text.partition(f"\n{self._mark} ")
-        if not found and self._text.startswith(f"{self._mark} "):
-            before, found, after = "", "mark", self._text.removeprefix(f"{self._mark} ")
-        if found and "\n" in after:
-            kind, status = after.split("\n", 1)[0].split()
-            self.status, self.shell_ended = int(status), kind == "exit"
-            self._text = before
-            return
-        *lines, self._text = self._text.split("\n")
-        could_be_mark = self._mark.startswith(self._text[: len(self._mark)])
-        if lines and not lines[-1] and could_be_mark:
-            self._text = f"{lines.pop()}\n{self._text}"
-        for line in lines:
-            yield from _pieces(line)
-        while len(self._text) > 2 * _LONGEST_LINE:
-            piece, self._text = self._text[:_LONGEST_LINE], self._text[_LONGEST_LINE:]
-            yield piece
+    def feed(self, block: bytes) -> bytes:
+        """What of the output is known with `block`. The line end before the mark is the mark's."""
+        data = self._held + block if self._held else block
+        self._held = b""
+        start = data.find(self._mark)
+        if start >= 0:
+            rest = data[start + len(self._mark) :]
+            end = rest.find(b"\n")
+            if end >= 0:
+                self.status = int(rest[:end])
+                return data[:start]
+            self._held = data[start:]
+            return data[:start]
+        last = data.rfind(b"\n", max(0, len(data) - len(self._mark)))
+        if last >= 0 and self._mark.startswith(data[last:]):
+            data, self._held = data[:last], data[last:]
+        return data
 
-    def rest(self) -> Iterator[str]:
-        """The last line, which has no end."""
-        text, self._text = self._text, ""
-        if text:
-            for line in text.removesuffix("\n").split("\n"):
-                yield from _pieces(line)
+    def rest(self) -> bytes:
+        held, self._held = self._held, b""
+        return held
 
 
-def _pieces(line: str) -> Iterator[str]:
-    line = line.removesuffix("\r")
-    for start in range(0, max(len(line), 1), _LONGEST_LINE):
-        yield line[start : start + _LONGEST_LINE]
+def _filled(template: str, values: Mapping[str, str]) -> str:
+    return re.sub(r"\{(mark|saved|shell|marks|loop)\}", lambda found: values[found[1]], template)

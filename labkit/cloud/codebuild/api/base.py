@@ -17,6 +17,12 @@ class Operations(Service):
     def backend(self) -> CodeBuildBackend:
         return codebuild_backends[self.current_account][self.region]
 
+    def initiator(self) -> str:
+        """Who started it, as `initiator` shows them."""
+        if self.principal.invoked_by == "codepipeline.amazonaws.com":
+            return f"codepipeline/{(self.principal.source_arn or '').rpartition(':')[2]}"
+        return self.principal.name
+
 
 def invalid(message: str) -> NoReturn:
     """Refuse a request.

@@ -10,6 +10,7 @@ from typing import Any
 
 from labkit.cloud.codebuild.api.base import Answer, Operations, invalid
 from labkit.cloud.codebuild.api.projects import check_declaration
+from labkit.cloud.codebuild.batch.engine import claim
 from labkit.cloud.codebuild.models import Build, Project, now
 from labkit.cloud.codebuild.starting import overridden, start
 from labkit.cloud.service import AWSError, page
@@ -21,6 +22,8 @@ _TOKEN_LIFETIME = timedelta(minutes=5)
 class Builds(Operations):
     def start_build(self, projectName: str, **request: Any) -> Answer:
         project = self.backend.project(projectName)
+        if (asked_for := claim(self.backend, request.get("idempotencyToken"))) is not None:
+            return {"build": asked_for.fields()}
         settings = overridden(project.declared, request)
         token = request.get("idempotencyToken")
         known = self.backend.tokens.get(token) if token else None
@@ -35,7 +38,7 @@ class Builds(Operations):
             )
         check_declaration({**settings, "name": project.name})
         version = request.get("sourceVersion") or settings.get("sourceVersion")
-        build = start(self.backend, project, settings, version, self._initiator())
+        build = start(self.backend, project, settings, version, self.initiator())
         if token:
             self.backend.tokens[token] = (now(), build)
         return {"build": build.fields()}
@@ -45,7 +48,7 @@ class Builds(Operations):
         if not old.over.is_set():
             invalid(f"Build {old.id} cannot be retried: it has not ended yet")
         again = start(
-            self.backend, old.project, old.settings, old.source_version, self._initiator()
+            self.backend, old.project, old.settings, old.source_version, self.initiator()
         )
         return {"build": again.fields()}
 
@@ -103,8 +106,3 @@ class Builds(Operations):
             if project is None or build.project is project
         ]
         return found if order == "ASCENDING" else found[::-1]
-
-    def _initiator(self) -> str:
-        if self.principal.invoked_by == "codepipeline.amazonaws.com":
-            return f"codepipeline/{(self.principal.source_arn or '').rpartition(':')[2]}"
-        return self.principal.name

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from labkit.cloud.codebuild.api.base import Answer, Operations, invalid
+from labkit.cloud.codebuild.batch import config as batch_config
 from labkit.cloud.codebuild.models import PhaseFailed, Project, now
 from labkit.cloud.codebuild.runner import assume_service_role
 from labkit.cloud.codebuild.source import SUPPORTED
@@ -17,7 +18,7 @@ from labkit.cloud.service import AWSError, page
 _ARTIFACTS = ("CODEPIPELINE", "S3", "NO_ARTIFACTS")
 # what a project may say that the lab does not do, by the part that says it
 _NOT_YET = {
-    "": ("vpcConfig", "buildBatchConfig", "fileSystemLocations", "badgeEnabled", "autoRetryLimit"),
+    "": ("vpcConfig", "fileSystemLocations", "badgeEnabled", "autoRetryLimit"),
     "environment": ("certificate", "fleet", "dockerServer", "computeConfiguration"),
 }
 _ENVIRONMENTS = ("LINUX_CONTAINER", "ARM_CONTAINER", "LINUX_EC2", "ARM_EC2")
@@ -74,13 +75,16 @@ class Projects(Operations):
             AWSError: InvalidInputException.
         """
         check_declaration(declared)
-        role = declared["serviceRole"]
-        if role.split(":")[4] != self.current_account:
-            invalid("Invalid service role: Service role account ID does not match caller's account")
-        try:
-            assume_service_role(role, self.arn(f"project/{declared['name']}"))
-        except PhaseFailed as error:
-            invalid(error.message)
+        batch_role = (declared.get("buildBatchConfig") or {}).get("serviceRole")
+        for role in filter(None, (declared["serviceRole"], batch_role)):
+            if role.split(":")[4] != self.current_account:
+                invalid(
+                    "Invalid service role: Service role account ID does not match caller's account"
+                )
+            try:
+                assume_service_role(role, self.arn(f"project/{declared['name']}"))
+            except PhaseFailed as error:
+                invalid(error.message)
 
 
 def check_declaration(declared: Answer) -> None:
@@ -117,11 +121,13 @@ def check_declaration(declared: Answer) -> None:
     environment = declared["environment"]
     if environment["type"] not in _ENVIRONMENTS:
         invalid(f"The lab's local AWS does not support environment type {environment['type']} yet")
+    batch_config.check(declared.get("buildBatchConfig") or {})
     for part, keys in _NOT_YET.items():
         for key in keys:
             if (declared[part] if part else declared).get(key):
                 invalid(f"The lab's local AWS does not support {key} yet")
     if (declared.get("cache") or {}).get("type", "NO_CACHE") == "S3":
         invalid("The lab's local AWS does not support cache type S3 yet")
-    if ((declared.get("logsConfig") or {}).get("s3Logs") or {}).get("status") == "ENABLED":
-        invalid("The lab's local AWS does not support s3Logs yet")
+    s3_logs = (declared.get("logsConfig") or {}).get("s3Logs") or {}
+    if s3_logs.get("status") == "ENABLED" and not s3_logs.get("location"):
+        invalid("Invalid logs config: s3Logs must have a location when they are enabled")

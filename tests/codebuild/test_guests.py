@@ -1,0 +1,258 @@
+"""A build is a guest: what it may see and write, and how it ends when it is killed or too large."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from labkit.cloud import launcher
+from labkit.cloud.codebuild.isolation import bubblewrap
+from tests.codebuild.conftest import Bench, make_bench
+from tests.codebuild.test_builds import inline, processes_of
+from tests.conftest import Aws, share_downloads
+
+isolated = pytest.mark.skipif(bubblewrap() is None, reason="bubblewrap does not work here")
+
+
+def spec(*commands: str, after: str = "echo post_build ran") -> dict[str, str]:
+    lines = "".join(f"      - |\n        {command}\n" for command in commands)
+    text = f"version: 0.2\nphases:\n  build:\n    commands:\n{lines}"
+    return inline(f"{text}  post_build:\n    commands: ['{after}']\n")
+
+
+def phase(build: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(item for item in build["phases"] if item["phaseType"] == name)
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """A lab whose timeouts pass 100 times as fast, and whose builds have a disk of 50 MB."""
+    state_dir = tmp_path_factory.mktemp("hasty") / "state"
+    share_downloads(state_dir)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABKIT_TIMEOUT_SCALE", "100")
+        patch.setenv("LABKIT_BUILD_DISK_GB", "0.05")
+        description, _ = launcher.up(state_dir)
+    yield make_bench(Aws(description))
+    launcher.down(state_dir)
+
+
+def test_the_log_says_which_isolation_a_build_had(bench: Any) -> None:
+    log = bench.log(bench.run(bench.project(source=spec("true"))))
+    [line] = [line for line in log if "Isolation: " in line]
+    assert ("bubblewrap; a root file system of its own" in line) == (bubblewrap() is not None)
+
+
+@isolated
+def test_a_build_sees_aws_directories_and_writes_only_its_own(bench: Any, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the learner's own")
+    build = bench.run(
+        bench.project(
+            source=spec(
+                "pwd; echo $HOME; id -u; echo mine > /root/a; echo mine > /tmp/b; cat /root/a /tmp/b",
+                f"cat '{secret}' || echo cannot-read",
+                f"ls '{Path.home() / '.bash_history'}' || echo no-history",
+                f"ls '{bench.aws.state_dir}'",
+                "for place in /usr /etc /bin /opt /var; do touch $place/labkit-was-here && echo WROTE $place; done; true",
+            )
+        )
+    )
+    log = bench.log(build)
+    assert build["buildStatus"] == "SUCCEEDED", "\n".join(log)
+    assert any(
+        line.startswith("/codebuild/output/src") and line.endswith("/src") for line in log
+    ), log
+    assert {"/root", "0", "mine", "cannot-read", "no-history"} <= set(log)
+    assert not [line for line in log if line.startswith("WROTE") or "learner's own" in line]
+    # of the lab's state, what a build needs: no keys, no other build
+    assert not {"lab.json", "trail.jsonl", "logs"} & set(log)
+
+
+def test_docker_is_refused_and_says_why(bench: Any) -> None:
+    environment = {
+        "type": "LINUX_CONTAINER",
+        "image": "aws/codebuild/standard:7.0",
+        "computeType": "BUILD_GENERAL1_SMALL",
+        "privilegedMode": True,
+    }
+    build = bench.run(bench.project(source=spec("docker build -t app ."), environment=environment))
+    log = "\n".join(bench.log(build))
+    assert build["buildStatus"] == "FAILED"
+    assert "The image aws/codebuild/standard:7.0 is not run" in log
+    assert "Privileged mode gives no Docker here" in log
+    assert "Cannot connect to the Docker daemon" in log
+
+
+@pytest.mark.parametrize(
+    "killed",
+    [
+        "kill -9 $$",
+        "kill -9 $PPID; sleep 60",
+        "sh -c 'sh -c \"kill -9 0\"'",
+        "exec false",
+        "kill -9 -1; sleep 60",
+    ],
+)
+def test_a_killed_shell_fails_its_phase_and_leaves_nothing(bench: Any, killed: str) -> None:
+    if killed.startswith("kill -9 -1") and bubblewrap() is None:
+        pytest.skip("without a process namespace it would end the machine's processes")
+    build = bench.run(bench.project(source=spec("(sleep 300 &) ; sleep 300 &", killed)))
+    context = phase(build, "BUILD")["contexts"][0]
+    assert build["buildStatus"] == "FAILED", bench.log(build)
+    assert context["statusCode"] == "COMMAND_EXECUTION_ERROR"
+    assert f"exit status {1 if killed == 'exec false' else 137}" in context["message"]
+    assert "post_build ran" in bench.log(build)
+    assert not processes_of(build)
+
+
+def test_the_state_of_the_shell_outlives_a_command_that_ends_it(bench: Any) -> None:
+    commands = ("export KEPT=yes; mkdir -p deep; cd deep; exit 0", "echo kept $KEPT in ${PWD##*/}")
+    log = bench.log(bench.run(bench.project(source=spec(*commands))))
+    assert "kept yes in deep" in log
+
+
+def test_grandchildren_that_were_killed_from_outside(bench: Any) -> None:
+    project = bench.project(source=spec("echo asleep; sh -c 'sleep 300; true'"))
+    build = bench.codebuild.start_build(projectName=project)["build"]
+    bench.wait_for_log(build, "asleep")
+    for process in processes_of(build):
+        if "sleep" in process.name():
+            process.kill()
+    ended = bench.wait(build["id"])
+    assert ended["buildStatus"] == "SUCCEEDED"  # `true` came after it
+    assert not processes_of(build)
+
+
+def test_a_build_that_fills_its_disk_fails(hasty: Any) -> None:
+    # 5 minutes of its timeout are 3 seconds here: long enough for the disk, not for the sleep
+    build = hasty.run(
+        hasty.project(
+            source=spec("dd if=/dev/zero of=much bs=1M count=200 2>/dev/null; sleep 60"),
+            timeoutInMinutes=30,
+        )
+    )
+    assert build["buildStatus"] == "FAILED", hasty.log(build)
+    assert phase(build, "BUILD")["contexts"][0]["statusCode"] == "COMMAND_EXECUTION_ERROR"
+    assert any("No space left on device" in line for line in hasty.log(build))
+    assert not processes_of(build)
+
+
+def test_a_build_times_out(hasty: Any) -> None:
+    project = hasty.project(source=spec("trap '' TERM; echo asleep; sleep 300"), timeoutInMinutes=5)
+    build = hasty.run(project)
+    assert build["buildStatus"] == "TIMED_OUT"
+    failed = phase(build, "BUILD")
+    assert failed["phaseStatus"] == "TIMED_OUT"
+    assert failed["contexts"][0]["statusCode"] == "BUILD_TIMED_OUT"
+    assert "post_build ran" not in hasty.log(build)
+    assert not processes_of(build)
+
+
+def test_a_build_times_out_in_the_queue(bench: Any) -> None:
+    # waiting passes on the scaled clock: 5 minutes are 5 seconds
+    project = bench.project(
+        source=spec("sleep 300"), concurrentBuildLimit=1, queuedTimeoutInMinutes=5
+    )
+    first = bench.codebuild.start_build(projectName=project)["build"]
+    second = bench.wait(bench.codebuild.start_build(projectName=project)["build"]["id"])
+    assert second["buildStatus"] == "TIMED_OUT"
+    assert phase(second, "QUEUED")["phaseStatus"] == "TIMED_OUT"
+    assert [item["phaseType"] for item in second["phases"]] == ["SUBMITTED", "QUEUED", "COMPLETED"]
+    bench.codebuild.stop_build(id=first["id"])
+
+
+def test_a_project_runs_no_more_builds_at_once_than_its_limit(bench: Any) -> None:
+    project = bench.project(source=spec("sleep 0.3"), concurrentBuildLimit=1)
+    ids = [bench.codebuild.start_build(projectName=project)["build"]["id"] for _ in range(4)]
+    builds = [bench.wait(build_id) for build_id in ids]
+    assert [build["buildStatus"] for build in builds] == ["SUCCEEDED"] * 4
+    worked = [(phase(build, "PROVISIONING")["startTime"], build["endTime"]) for build in builds]
+    for (_, ended), (began, _) in zip(worked, worked[1:], strict=False):
+        assert began >= ended
+    assert phase(builds[3], "QUEUED")["durationInSeconds"] >= 1
+
+
+def test_a_log_of_100_mb_is_not_held_in_memory(bench: Any) -> None:
+    line = "a line of the log, as long as many a line that a build prints, or longer than that -"
+    project = bench.project(source=spec(f"yes '{line}' | head -c 100000000"))
+    [server] = [
+        process
+        for process in psutil.process_iter()
+        if process.pid == bench.aws.description["pid"]
+    ]  # fmt: skip
+    bench.run(bench.project(source=spec("true")))
+    before = server.memory_info().rss
+    build = bench.run(project)
+    assert build["buildStatus"] == "SUCCEEDED"
+    assert server.memory_info().rss - before < 60 << 20
+    logs, stream = bench.aws.client("logs"), build["logs"]
+    names = {"logGroupName": stream["groupName"], "logStreamName": stream["streamName"]}
+    last = logs.get_log_events(**names, limit=3)["events"]
+    assert "Phase context status code" in last[-1]["message"]
+    first = logs.get_log_events(**names, startFromHead=True)
+    assert "Running on CodeBuild" in first["events"][0]["message"]
+    more = logs.get_log_events(**names, startFromHead=True, nextToken=first["nextForwardToken"])
+    assert {event["message"] for event in more["events"]} == {line + "\n"}
+    back = logs.get_log_events(**names, nextToken=more["nextBackwardToken"])
+    assert back["events"][-1] == first["events"][-1]
+
+
+def test_binary_output_and_long_lines_survive(bench: Any) -> None:
+    commands = (
+        "head -c 300000 /dev/urandom",
+        "printf 'no end'",
+        "head -c 1000000 /dev/zero | tr '\\0' x; echo; printf 'crlf\\r\\nnext\\n'",
+        "printf 'caf\\303\\251 \\377\\n'",
+    )
+    build = bench.run(bench.project(source=spec(*commands)))
+    assert build["buildStatus"] == "SUCCEEDED"
+    log = bench.log(build)
+    assert "no end" in [line[-6:] for line in log]
+    assert sum(line.count("x") for line in log if set(line) == {"x"}) == 1_000_000
+    assert {"crlf", "next", "café \ufffd"} <= set(log)
+
+
+def test_the_log_goes_to_s3_too(bench: Any) -> None:
+    location = f"{bench.bucket}/build-logs"
+    for cloudwatch in ("ENABLED", "DISABLED"):
+        logs = {
+            "s3Logs": {"status": "ENABLED", "location": location},
+            "cloudWatchLogs": {"status": cloudwatch},
+        }
+        build = bench.run(bench.project(source=spec("echo for-the-archive"), logsConfig=logs))
+        key = f"build-logs/{build['id'].split(':')[1]}.gz"
+        assert build["logs"]["s3LogsArn"] == f"arn:aws:s3:::{bench.bucket}/{key}"
+        body = bench.aws.client("s3").get_object(Bucket=bench.bucket, Key=key)["Body"].read()
+        assert b"\nfor-the-archive\n" in gzip.decompress(body)
+        assert ("groupName" in build["logs"]) == (cloudwatch == "ENABLED")
+
+
+def test_run_as_another_user(bench: Any) -> None:
+    text = (
+        "version: 0.2\nphases:\n  install: {commands: [id -un]}\n"
+        "  build: {run-as: nobody, commands: [id -un, 'echo build ran']}\n"
+    )
+    build = bench.run(bench.project(source=inline(text)))
+    log = bench.log(build)
+    assert build["buildStatus"] == "SUCCEEDED", "\n".join(log)
+    if os.getuid() == 0 and bubblewrap() is not None:
+        assert "nobody" in log
+    else:
+        assert any("run-as nobody is not applied" in line for line in log)
+
+
+def test_an_unknown_user_fails_the_build(bench: Any) -> None:
+    text = "version: 0.2\nrun-as: nosuchuser\nphases: {build: {commands: [id]}}"
+    build = bench.run(bench.project(source=inline(text)))
+    context = phase(build, "DOWNLOAD_SOURCE")["contexts"][0]
+    assert context == {
+        "statusCode": "YAML_FILE_ERROR",
+        "message": "run-as: unknown user nosuchuser",
+    }
