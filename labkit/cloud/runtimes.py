@@ -35,6 +35,20 @@ KNOWN = {
     "python": ("python3", "--version"),
     "ruby": ("ruby", "--version"),
 }
+# how a version of each may be written, and which of them the image standard:7.0 has; AWS pages
+# "Runtime versions" (with its "Custom runtime versions") and "Available runtimes", 2026-11
+VERSIONS = {
+    "dotnet": (r"(\d|10)(\.x|\.\d+){1,2}", "6.0, 8.0, 10.0"),
+    "golang": (r"1(\.x|\.\d{1,2}){1}(\.x|\.\d+)?", "1.20, 1.21, 1.22, 1.23, 1.24, 1.25, 1.26"),
+    "java": (
+        r"(corretto|openjdk)(8|11|1[2-9]|2[0-9])(\.x)?",
+        "corretto8, corretto11, corretto17, corretto21, corretto25",
+    ),
+    "nodejs": (r"([4-9]|1\d|2[0-6])(\.x|\.\d+){0,2}", "18, 20, 22, 24"),
+    "php": (r"[5-8](\.x|\.\d){1}(\.x|\.\d+)?", "8.2, 8.3, 8.4, 8.5"),
+    "python": (r"(2\.7|3\.x|3\.([1-9]|1[0-5]))(\.x|\.\d+)?", "3.9, 3.10, 3.11, 3.12, 3.13, 3.14"),
+    "ruby": (r"[2-4](\.x|\.\d){1}(\.x|\.\d+)?", "3.1, 3.2, 3.3, 3.4, 4.0"),
+}
 _NODE_TOOLS = {"npm": "npm/bin/npm-cli.js", "npx": "npm/bin/npx-cli.js"}
 _INSTALL_SECONDS = 120
 _TRY_AGAIN_SECONDS = 600  # after an installation that failed: builds must not wait each time
@@ -78,7 +92,7 @@ def find(name: str, version: str, env: Mapping[str, str] | None = None) -> Runti
         env: the variables that a version may name.
 
     Raises:
-        RuntimeMissing: AWS does not know its name, or it is not on this machine.
+        RuntimeMissing: AWS does not know its name or version, or it is not on this machine.
     """
     if name not in KNOWN:
         raise RuntimeMissing(
@@ -86,6 +100,12 @@ def find(name: str, version: str, env: Mapping[str, str] | None = None) -> Runti
             f"This build image has the following runtimes: {', '.join(KNOWN)}"
         )
     wanted = resolved(version, env or {})
+    rule, present = VERSIONS[name]
+    if wanted != "latest" and not re.fullmatch(rule, wanted):
+        raise RuntimeMissing(
+            f"Unknown runtime version named '{wanted}' of {name}. "
+            f"This build image has the following versions: {present}"
+        )
     if name == "nodejs":
         return nodejs(wanted)
     if name == "python":

@@ -355,3 +355,34 @@ def test_a_build_that_does_nothing_costs_a_quarter_of_a_second(bench: Any) -> No
         build = bench.run(project)
         took.append((build["endTime"] - build["startTime"]).total_seconds())
     assert min(took) < 0.25, took
+
+
+def test_a_failed_build_is_retried_as_often_as_the_project_says(bench: Any) -> None:
+    project = bench.project(
+        source=inline('version: 0.2\nphases: {build: {commands: ["false"]}}'), autoRetryLimit=2
+    )
+    first = bench.run(project)
+    chain = [first]
+    for _ in range(2):
+        waited = time.monotonic() + 10
+        while "nextAutoRetry" not in chain[-1]["autoRetryConfig"] and time.monotonic() < waited:
+            chain[-1] = bench.wait(chain[-1]["id"])
+        chain.append(bench.wait(chain[-1]["autoRetryConfig"]["nextAutoRetry"]))
+    assert [build["autoRetryConfig"]["autoRetryNumber"] for build in chain] == [0, 1, 2]
+    assert chain[2]["autoRetryConfig"]["previousAutoRetry"] == chain[1]["arn"]
+    assert "nextAutoRetry" not in chain[2]["autoRetryConfig"]
+    assert len(bench.codebuild.list_builds_for_project(projectName=project)["ids"]) == 3
+
+
+def test_the_other_operations_of_projects(bench: Any) -> None:
+    platforms = bench.codebuild.list_curated_environment_images()["platforms"]
+    assert {item["platform"] for item in platforms} == {"AMAZON_LINUX_2", "UBUNTU"}
+    assert bench.codebuild.list_shared_projects()["projects"] == []
+    project = bench.project()
+    [arn] = [item["arn"] for item in bench.codebuild.batch_get_projects(names=[project])["projects"]]
+    visibility = bench.codebuild.update_project_visibility
+    assert (
+        visibility(projectArn=arn, projectVisibility="PRIVATE")["projectVisibility"] == "PRIVATE"
+    )
+    with pytest.raises(ClientError, match="does not support projectVisibility PUBLIC_READ"):
+        visibility(projectArn=arn, projectVisibility="PUBLIC_READ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def test_a_project_runs_no_more_builds_at_once_than_its_limit(bench: Any) -> Non
     builds = [bench.wait(build_id) for build_id in ids]
     assert [build["buildStatus"] for build in builds] == ["SUCCEEDED"] * 4
     worked = [(phase(build, "PROVISIONING")["startTime"], build["endTime"]) for build in builds]
-    for (_, ended), (began, _) in zip(worked, worked[1:], strict=False):
+    for (_, ended), (began, _) in pairwise(worked):
         assert began >= ended
     assert phase(builds[3], "QUEUED")["durationInSeconds"] >= 1
 

@@ -114,6 +114,9 @@ class Build:
     artifact: Fields = field(default_factory=dict)
     secondary_artifacts: list[Fields] = field(default_factory=list)
     s3_log_arn: str | None = None
+    auto_retry_number: int = 0
+    next_auto_retry: str | None = None  # ARNs of builds
+    previous_auto_retry: str | None = None
     batch_arn: str | None = None
     batch_identifier: str | None = None  # of its task in the batch
     shard: tuple[int, int] | None = None  # which of how many builds of a fan-out
@@ -209,6 +212,19 @@ class Build:
             or f"arn:aws:kms:{self.region}:{self.account}:alias/aws/s3",
             "exportedEnvironmentVariables": self.exported,
             "buildBatchArn": self.batch_arn,
+            "autoRetryConfig": self._auto_retry(),
+        }
+        return {key: value for key, value in shown.items() if value is not None}
+
+    def _auto_retry(self) -> Fields | None:
+        limit = self.settings.get("autoRetryLimit")
+        if not limit:
+            return None
+        shown: Fields = {
+            "autoRetryLimit": limit,
+            "autoRetryNumber": self.auto_retry_number,
+            "nextAutoRetry": self.next_auto_retry,
+            "previousAutoRetry": self.previous_auto_retry,
         }
         return {key: value for key, value in shown.items() if value is not None}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from labkit.cloud import runtime
@@ -25,6 +26,7 @@ class _Place:
     build: Build
     runner: Runner
     patience: threading.Timer
+    then: Callable[[], object]
 
     @property
     def project(self) -> str:
@@ -40,16 +42,19 @@ _waiting: list[_Place] = []
 _running: list[_Place] = []
 
 
-def add(build: Build) -> None:
+def add(build: Build, then: Callable[[], object]) -> None:
     """Run a build as soon as there is a place for it, or end it if it is halted before.
 
     Waiting in the queue passes on the lab's scaled clock (rule R5).
+
+    Args:
+        then: called when the build has run to its end.
     """
     minutes = build.settings.get("queuedTimeoutInMinutes", 480)
     seconds = runtime.current().clock.wait_seconds(60 * minutes)
     patience = threading.Timer(seconds, build.halt, ("TIMED_OUT",))
     patience.daemon = True
-    place = _Place(build, Runner(build), patience)
+    place = _Place(build, Runner(build), patience, then)
     with _lock:
         _waiting.append(place)
     patience.start()
@@ -81,6 +86,7 @@ def _run(place: _Place) -> None:
         with _lock:
             _running.remove(place)
         _start_next()
+    place.then()
 
 
 def _leave(place: _Place) -> None:

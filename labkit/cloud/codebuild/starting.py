@@ -33,6 +33,12 @@ _OVERRIDES = {
     "serviceRoleOverride": ("serviceRole",),
     "encryptionKeyOverride": ("encryptionKey",),
     "cacheOverride": ("cache",),
+    "insecureSslOverride": ("source", "insecureSsl"),
+    "sourceAuthOverride": ("source", "auth"),
+    "reportBuildStatusOverride": ("source", "reportBuildStatus"),
+    "buildStatusConfigOverride": ("source", "buildStatusConfig"),
+    "registryCredentialOverride": ("environment", "registryCredential"),
+    "autoRetryLimitOverride": ("autoRetryLimit",),
 }
 
 
@@ -59,8 +65,29 @@ def start(
     moment = build.started
     build.phases = [Phase("SUBMITTED", moment, moment, "SUCCEEDED"), Phase("QUEUED", moment)]
     events.build_changed(build)
-    queue.add(build)
+    queue.add(build, then=lambda: _retry(backend, build))
     return build
+
+
+def _retry(backend: CodeBuildBackend, failed: Build) -> None:
+    """Start a failed build again, as often as its project's `autoRetryLimit` says.
+
+    AWS page: "Retry builds automatically with AWS CodeBuild"; not for a pipeline's or a batch's.
+    """
+    limit, number = failed.settings.get("autoRetryLimit") or 0, failed.auto_retry_number
+    by_pipeline = failed.initiator.startswith("codepipeline/")
+    if failed.status != "FAILED" or number >= limit or by_pipeline or failed.batch_arn:
+        return
+    again = start(
+        backend,
+        failed.project,
+        failed.settings,
+        failed.source_version,
+        failed.initiator,
+        auto_retry_number=number + 1,
+        previous_auto_retry=failed.arn,
+    )
+    failed.next_auto_retry = again.arn
 
 
 def overridden(declared: Fields, request: Fields) -> Fields:

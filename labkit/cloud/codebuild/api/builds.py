@@ -47,9 +47,7 @@ class Builds(Operations):
         old = self._build(id or "")
         if not old.over.is_set():
             invalid(f"Build {old.id} cannot be retried: it has not ended yet")
-        again = start(
-            self.backend, old.project, old.settings, old.source_version, self.initiator()
-        )
+        again = start(self.backend, old.project, old.settings, old.source_version, self.initiator())
         return {"build": again.fields()}
 
     def batch_get_builds(self, ids: list[str]) -> Answer:

@@ -18,9 +18,31 @@ from labkit.cloud.service import AWSError, page
 _ARTIFACTS = ("CODEPIPELINE", "S3", "NO_ARTIFACTS")
 # what a project may say that the lab does not do, by the part that says it
 _NOT_YET = {
-    "": ("vpcConfig", "fileSystemLocations", "badgeEnabled", "autoRetryLimit"),
+    "": ("vpcConfig", "fileSystemLocations", "badgeEnabled"),
     "environment": ("certificate", "fleet", "dockerServer", "computeConfiguration"),
 }
+# AWS page: "Docker images provided by CodeBuild", 2026-11. No image is run: its name is recorded.
+_IMAGES = [
+    {
+        "platform": platform,
+        "languages": [
+            {
+                "language": "BASE",
+                "images": [
+                    {"name": name, "description": f"AWS CodeBuild - {name}"} for name in names
+                ],
+            }
+        ],
+    }
+    for platform, names in {
+        "AMAZON_LINUX_2": [
+            "aws/codebuild/amazonlinux-x86_64-standard:5.0",
+            "aws/codebuild/amazonlinux-x86_64-standard:6.0",
+            "aws/codebuild/amazonlinux-aarch64-standard:3.0",
+        ],
+        "UBUNTU": [f"aws/codebuild/standard:{number}.0" for number in (5, 6, 7, 8)],
+    }.items()
+]
 _ENVIRONMENTS = ("LINUX_CONTAINER", "ARM_CONTAINER", "LINUX_EC2", "ARM_EC2")
 
 
@@ -67,6 +89,22 @@ class Projects(Operations):
     def delete_project(self, name: str) -> Answer:
         self.backend.projects.pop(name.rpartition("/")[2], None)
         return {}
+
+    def update_project_visibility(
+        self, projectArn: str, projectVisibility: str, resourceAccessRole: str | None = None
+    ) -> Answer:
+        project = self.backend.project(projectArn)
+        if projectVisibility == "PUBLIC_READ":
+            invalid("The lab's local AWS does not support projectVisibility PUBLIC_READ yet")
+        project.modified = now()
+        return {"projectArn": project.arn, "projectVisibility": projectVisibility}
+
+    def list_shared_projects(self, **_: Any) -> Answer:
+        # of other accounts, and there is only this one
+        return {"projects": []}
+
+    def list_curated_environment_images(self) -> Answer:
+        return {"platforms": _IMAGES}
 
     def _check(self, declared: Answer) -> None:
         """Refuse what AWS would refuse, a role that cannot be assumed with it.

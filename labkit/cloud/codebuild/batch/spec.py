@@ -89,7 +89,7 @@ def _document(text: str) -> Values:
         parse(text)
     version = document.get("version")
     if isinstance(version, str):
-        # the reader of a batch takes a number alone: github.com/aws/aws-cdk/issues/29592
+        # the reader of a batch takes a number alone, as users of the AWS CDK reported
         raise BuildspecError(f"cannot unmarshal !!str `{version}` into float64")
     if version not in (0.1, 0.2):
         found = "missing" if version is None else version

@@ -1,0 +1,96 @@
+"""What the tests of batch builds share: starting batches, waiting for them, reading their records."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+from uuid import uuid4
+
+from tests.codebuild.conftest import ALL, TRUST
+
+DONE = ["SUBMITTED", "DOWNLOAD_BATCHSPEC", "IN_PROGRESS", "COMBINE_ARTIFACTS", "SUCCEEDED"]
+
+Fields = dict[str, Any]
+
+
+class Batches:
+    """Starts batches on a bench of their own kind, and looks at them."""
+
+    def __init__(self, bench: Any, role: str) -> None:
+        self.bench, self.role, self.codebuild = bench, role, bench.codebuild
+
+    def project(self, buildspec: str, config: Fields | None = None, **settings: Any) -> str:
+        source = {"type": "NO_SOURCE", "buildspec": buildspec}
+        return self.bench.project(
+            **{
+                "source": source,
+                "buildBatchConfig": {"serviceRole": self.role, **(config or {})},
+                **settings,
+            }
+        )
+
+    def start(self, project: str, **overrides: Any) -> Fields:
+        return self.codebuild.start_build_batch(projectName=project, **overrides)["buildBatch"]
+
+    def run(self, project: str, **overrides: Any) -> Fields:
+        return self.wait(self.start(project, **overrides)["id"])
+
+    def get(self, batch_id: str) -> Fields:
+        return self.codebuild.batch_get_build_batches(ids=[batch_id])["buildBatches"][0]
+
+    def wait(self, batch_id: str, seconds: float = 60) -> Fields:
+        """The batch when it is over."""
+        return self.until(batch_id, lambda batch: batch["complete"], seconds)
+
+    def until(self, batch_id: str, so: Any, seconds: float = 60) -> Fields:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            batch = self.get(batch_id)
+            if so(batch):
+                return batch
+            time.sleep(0.02)
+        raise AssertionError(f"not within {seconds} s: {self.get(batch_id)}")
+
+    def build(self, batch: Fields, identifier: str) -> Fields:
+        arn = groups(batch)[identifier]["currentBuildSummary"]["arn"]
+        return self.codebuild.batch_get_builds(ids=[arn])["builds"][0]
+
+    def log(self, batch: Fields, identifier: str) -> str:
+        return "\n".join(["", *self.bench.log(self.build(batch, identifier)), ""])
+
+
+def groups(batch: Fields) -> dict[str, Fields]:
+    return {group["identifier"]: group for group in batch["buildGroups"]}
+
+
+def statuses(batch: Fields) -> dict[str, str | None]:
+    """The status of each task's build, without the first build."""
+    return {
+        name: group.get("currentBuildSummary", {}).get("buildStatus")
+        for name, group in groups(batch).items()
+        if name != "DOWNLOAD_SOURCE"
+    }
+
+
+def phases(batch: Fields) -> list[tuple[str, str | None]]:
+    return [(phase["phaseType"], phase.get("phaseStatus")) for phase in batch["phases"]]
+
+
+def summary(batch: Fields, identifier: str) -> Fields:
+    return groups(batch).get(identifier, {}).get("currentBuildSummary", {})
+
+
+def make_batches(bench: Any) -> Batches:
+    """A batch service role that may do what AWS says it must, and no more."""
+    iam, name = bench.aws.client("iam"), f"batches-{uuid4().hex[:8]}"
+    arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
+    actions = ["codebuild:StartBuild", "codebuild:StopBuild", "codebuild:RetryBuild"]
+    policy = {**ALL, "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
+    iam.put_role_policy(RoleName=name, PolicyName="batch", PolicyDocument=json.dumps(policy))
+    return Batches(bench, arn)
+
+
+def spec(batch: str, *commands: str) -> str:
+    phase = json.dumps({"build": {"commands": list(commands or ["true"])}})
+    return f"version: 0.2\nbatch: {batch}\nphases: {phase}\n"
