@@ -37,7 +37,7 @@ docs: install
 	@"$(BIN)/python" -m tests.packaging.coverage_table
 
 bench: install
-	@"$(BIN)/python" -m pytest tests/benchmarks/bench_control_plane.py -s
+	@"$(BIN)/python" -m pytest tests/benchmarks/bench_*.py -s
 
 lock: install
 	@"$(BIN)/python" scripts/lock

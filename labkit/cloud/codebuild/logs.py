@@ -83,13 +83,26 @@ class BuildLog:
     def write(self, data: bytes) -> None:
         """Some of a command's output."""
         with self._lock:
-            data = self._pending + data if self._pending else data
+            start = 0
+            if self._pending:
+                start = data.find(b"\n") + 1
+                if not start:
+                    self._hold(self._pending + data)
+                    return
+                self._append(self._pending + data[:start])
             end = data.rfind(b"\n") + 1
-            if not end and len(data) > 2 * LONGEST_EVENT:
-                # a line without end must not be held; a secret may yet be half in it
-                end = len(data) - max(map(len, self._masked), default=0)
-            self._pending = data[end:] if end != len(data) else b""
-            self._append(data[:end] if self._pending else data)
+            self._append(data, start, end)
+            self._hold(data[end:])
+
+    def _hold(self, data: bytes) -> None:
+        """Keep a line that has no end yet; of a very long one only what may begin a secret."""
+        if len(data) > 2 * LONGEST_EVENT:
+            for value in self._masked:
+                data = data.replace(value, _MASK)
+            end = len(data) - max(map(len, self._masked), default=0)
+            self._append(data[:end] + b"\n")
+            data = data[end:]
+        self._pending = data
 
     def end_line(self) -> None:
         """End the line that a command left without its end."""
@@ -105,14 +118,19 @@ class BuildLog:
             self._opening.join(timeout=30)
         self.file.close()
 
-    def _append(self, data: bytes) -> None:
-        if not data:
+    def _append(self, data: bytes, start: int = 0, end: int | None = None) -> None:
+        """Add the whole lines of `data[start:end]`, which is copied only where it must change."""
+        end = len(data) if end is None else end
+        if start == end:
             return
+        change = b"\r" in data or any(value in data for value in self._masked)
+        if not change and not _has_long_line(data, start, end):
+            self.file.append(memoryview(data)[start:end])
+            return
+        lines = data[start:end]
         for value in self._masked:
-            data = data.replace(value, _MASK)
-        if b"\r" in data:  # one byte is found much faster than two
-            data = data.replace(b"\r\n", b"\n")
-        self.file.append(_with_short_lines(data))
+            lines = lines.replace(value, _MASK)
+        self.file.append(_with_short_lines(lines.replace(b"\r\n", b"\n")))
 
 
 def to_s3(file: Path, session: Session, location: str, name: str, **extra: Any) -> str:
@@ -136,20 +154,23 @@ def to_s3(file: Path, session: Session, location: str, name: str, **extra: Any) 
     return f"arn:aws:s3:::{bucket}/{key}"
 
 
+def _has_long_line(data: bytes, start: int, end: int) -> bool:
+    """Whether a line is longer than an event may be."""
+    while end - start > LONGEST_EVENT:
+        start = data.rfind(b"\n", start, start + LONGEST_EVENT) + 1
+        if not start:
+            return True
+    return False
+
+
 def _with_short_lines(data: bytes) -> bytes:
     """Whole lines, with an end in every one that is longer than an event may be."""
-    cuts, start = list[int](), 0
-    while start < len(data):
-        end = data.rfind(b"\n", start, start + LONGEST_EVENT) + 1
-        if not end:
-            end = min(start + LONGEST_EVENT, len(data))
-            cuts.append(end)
-        start = end
-    if not cuts:
-        return data
-    ends = zip([0, *cuts], [*cuts, len(data)], strict=True)
-    pieces = [data[start:end] for start, end in ends if end > start]
-    return b"\n".join(pieces) + (b"" if data.endswith(b"\n") else b"\n")
+    lines = [
+        line[start : start + LONGEST_EVENT]
+        for line in data.removesuffix(b"\n").split(b"\n")
+        for start in range(0, max(1, len(line)), LONGEST_EVENT)
+    ]
+    return b"\n".join(lines) + b"\n"
 
 
 def _create(client: Any, group: str, stream: str) -> None:

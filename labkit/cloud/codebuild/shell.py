@@ -66,7 +66,8 @@ fi
 : >{saved}/end
 """
 _LOOK_SECONDS = 0.2  # how often a silent command's shell is looked at
-_BLOCK = 1 << 18  # bytes
+_BLOCKS_A_LOOK = 64
+_BLOCK = 120_000  # bytes: more than that, and every block is new memory from the system
 
 
 class Shell:
@@ -100,10 +101,11 @@ class Shell:
         self.owner, self.guest, self.directory, self.scratch = owner, guest, directory, scratch
         self.env, self.one_session, self.write = dict(env), one_session, write
         self.user = user
-        self._mark = f"labkit-{uuid.uuid4()}".encode()
+        self._mark = f"\x1elabkit-{uuid.uuid4()}".encode()  # one rare byte is found very fast
         self._process: subprocess.Popen[bytes] | None = None
         # one pipe for all shells, so that a background process keeps its output when one ends
         self._pipe: tuple[int, ...] = os.pipe()
+        os.set_blocking(self._pipe[0], False)
         if hasattr(fcntl, "F_SETPIPE_SZ"):
             with contextlib.suppress(OSError):
                 fcntl.fcntl(self._pipe[0], fcntl.F_SETPIPE_SZ, 1 << 20)
@@ -236,13 +238,16 @@ class Shell:
         with selectors.DefaultSelector() as selector:
             selector.register(self._pipe[0], selectors.EVENT_READ)
             while last is None or time.monotonic() < last:
+                for _ in range(_BLOCKS_A_LOOK):
+                    try:
+                        yield os.read(self._pipe[0], _BLOCK)
+                    except BlockingIOError:
+                        break
                 gone = process.poll() is not None
                 if gone and last is None:
                     # a background process that writes on must not hold up the build
                     last = time.monotonic() + _LOOK_SECONDS
-                if selector.select(0 if gone else _LOOK_SECONDS):
-                    yield os.read(self._pipe[0], _BLOCK)
-                elif gone:
+                if not selector.select(0 if gone else _LOOK_SECONDS) and gone:
                     return
 
 
@@ -258,7 +263,7 @@ class _Output:
         """What of the output is known with `block`. The line end before the mark is the mark's."""
         data = self._held + block if self._held else block
         self._held = b""
-        start = data.find(self._mark)
+        start = data.find(self._mark) if b"\x1e" in data else -1
         if start >= 0:
             rest = data[start + len(self._mark) :]
             end = rest.find(b"\n")

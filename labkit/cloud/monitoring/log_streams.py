@@ -36,7 +36,7 @@ class LineFile:
         self._offsets, self._times = array("Q"), array("Q")  # of what came within one millisecond
         self._lock = threading.Lock()
 
-    def append(self, lines: bytes) -> None:
+    def append(self, lines: bytes | memoryview) -> None:
         """Add lines, each with its end."""
         if not lines:
             return
