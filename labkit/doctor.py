@@ -68,6 +68,15 @@ def _disk(state_dir: Path) -> str:
     return f"{free:.0f} GB free at {state_dir}"
 
 
+def _isolation(_: Path) -> str:
+    from labkit.cloud.codebuild.isolation import bubblewrap
+
+    program = bubblewrap()
+    if program is None:
+        return "without bubblewrap: builds have directories of their own, and see your files"
+    return f"bubblewrap at {program}: builds have a root file system of their own"
+
+
 def _jupyterlab(_: Path) -> str:
     command = [sys.executable, "-m", "jupyterlab", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
@@ -78,6 +87,7 @@ CHECKS: list[Check] = [
     ("Python", _python, "Install Python 3.11 or newer: sudo apt install python3"),
     ("git", _git, "Install git: sudo apt install git"),
     ("Node", _node, "Install the lab's packages again: make install"),
+    ("Isolation of builds", _isolation, "Install bubblewrap, or set LABKIT_ISOLATION=none"),
     ("port", _port, "No loopback port can be opened; look at the machine's firewall or limits."),
     ("disk", _disk, "Free some space, or name another place with --state-dir."),
     ("JupyterLab", _jupyterlab, "Install the lab's packages again: make install"),
