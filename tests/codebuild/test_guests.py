@@ -123,9 +123,10 @@ def test_grandchildren_that_were_killed_from_outside(bench: Any) -> None:
     project = bench.project(source=spec("echo asleep; sh -c 'sleep 300; true'"))
     build = bench.codebuild.start_build(projectName=project)["build"]
     bench.wait_for_log(build, "asleep")
-    for process in processes_of(build):
-        if "sleep" in process.name():
-            process.kill()
+    sleeping: list[psutil.Process] = []
+    while not sleeping:  # the echo came before it
+        sleeping = [process for process in processes_of(build) if process.name() == "sleep"]
+    sleeping[0].kill()
     ended = bench.wait(build["id"])
     assert ended["buildStatus"] == "SUCCEEDED"  # `true` came after it
     assert not processes_of(build)

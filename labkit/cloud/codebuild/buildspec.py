@@ -1,16 +1,27 @@
 """The build specification: read as CodeBuild reads it, or refused with what is wrong and where.
 
-AWS page: "Build specification reference for CodeBuild".
+AWS page: "Build specification reference for CodeBuild". Its words of refusal are in no page; those
+that are known come from logs that users published, and are named where they are used. Where none
+is known, the message says what was expected, and at which line.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
 
-import yaml
+from labkit.cloud.codebuild.document import (
+    LIST,
+    MAPPING,
+    SCALAR,
+    DocumentError,
+    Node,
+    as_number,
+    decode,
+    read,
+)
 
+__all__ = ["PHASES", "Buildspec", "BuildspecError", "check_can_run", "decoded", "parse"]
 PHASES = ("install", "pre_build", "build", "post_build")
 MAX_RETRIES = 3  # of on-failure RETRY without a count
 
@@ -92,7 +103,19 @@ class Buildspec:
     reports: dict[str, ReportSpec]
     cache: CacheSpec
     run_as: str | None = None
-    batch: dict[str, Any] | None = None  # as it stands; StartBuildBatch alone reads it
+    batch: bool = False  # whether it is there; StartBuildBatch alone reads it
+
+
+def decoded(data: bytes) -> str:
+    """The text of a buildspec file.
+
+    Raises:
+        BuildspecError: it is neither UTF-8 nor UTF-16.
+    """
+    try:
+        return decode(data)
+    except DocumentError as error:
+        raise BuildspecError(str(error)) from error
 
 
 def parse(text: str) -> Buildspec:
@@ -102,193 +125,288 @@ def parse(text: str) -> Buildspec:
         BuildspecError: not YAML, an unknown version or phase, or a value of the wrong shape.
     """
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BuildspecError(_yaml_message(error)) from error
-    if not isinstance(document, dict):
-        raise BuildspecError("invalid buildspec: it is not a mapping")
-    env = _mapping(document.get("env"), "env")
+        document = read(text)
+    except DocumentError as error:
+        raise BuildspecError(str(error)) from error
+    document = _root(document)
+    version = _version(document.get("version"))
     phases = _mapping(document.get("phases"), "phases")
-    if not phases:
-        raise BuildspecError("invalid buildspec: phases is missing or empty")
+    batch = _mapping(document.get("batch"), "batch")
+    if not phases.pairs and not batch.pairs:
+        raise BuildspecError(f"{_NO_CONTAINER}: phases is missing or empty")
     artifacts = _mapping(document.get("artifacts"), "artifacts")
-    secondary = _mapping(artifacts.get("secondary-artifacts"), "artifacts/secondary-artifacts")
+    secondary = _named(artifacts.get("secondary-artifacts"), "artifacts/secondary-artifacts")
+    env = _mapping(document.get("env"), "env")
     return Buildspec(
-        version=_version(document.get("version")),
-        shell=_shell(env.get("shell", "sh")),
-        variables=_strings(env.get("variables"), "env/variables"),
-        parameters=_strings(env.get("parameter-store"), "env/parameter-store"),
-        secrets=_strings(env.get("secrets-manager"), "env/secrets-manager"),
+        version=version,
+        shell=_shell(env.get("shell")),
+        variables={**_old_variables(document, version), **_strings(env, "variables", "env")},
+        parameters=_strings(env, "parameter-store", "env"),
+        secrets=_strings(env, "secrets-manager", "env"),
         exported=_list(env.get("exported-variables"), "env/exported-variables"),
         git_credentials=_yes(env.get("git-credential-helper")),
         runtimes=_runtimes(phases),
-        phases={name.lower(): _phase(name, phase) for name, phase in phases.items()},
-        artifacts=_artifact(artifacts, "artifacts") if artifacts else None,
+        phases={
+            key.text.lower(): _phase(key, value)
+            for key, value in phases.pairs
+            if not (key.null and value.null)
+        },
+        artifacts=_primary(artifacts, secondary),
         secondary_artifacts={
-            name: _artifact(_mapping(spec, name), f"artifacts/secondary-artifacts/{name}")
+            name: _artifact(spec, f"artifacts/secondary-artifacts/{name}")
             for name, spec in secondary.items()
         },
         reports={
-            str(name): _report(_mapping(spec, f"reports/{name}"), f"reports/{name}")
-            for name, spec in _mapping(document.get("reports"), "reports").items()
+            name: _report(spec, f"reports/{name}")
+            for name, spec in _named(document.get("reports"), "reports").items()
         },
         cache=_cache(_mapping(document.get("cache"), "cache")),
-        run_as=_user(document.get("run-as")),
-        batch=document.get("batch"),
+        run_as=_optional(document.get("run-as"), "run-as"),
+        batch=bool(batch.pairs),
     )
 
 
-def _yaml_message(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or str(error)
-    return f"{problem} at line {mark.line + 1}" if mark else f"YAML file error: {problem}"
+def check_can_run(spec: Buildspec) -> None:
+    """Refuse a buildspec that can be read, but not be run by one build on Linux.
 
-
-def _version(value: Any) -> str:
-    if value is None:
-        raise BuildspecError("invalid buildspec: version is missing")
-    if str(value) not in ("0.1", "0.2"):
-        raise BuildspecError(f"invalid buildspec version: {value}. Expecting: 0.1, 0.2")
-    return str(value)
-
-
-def _shell(value: Any) -> str:
-    if value not in ("sh", "/bin/sh", "bash"):
-        raise BuildspecError(f"invalid shell: {value}. Expecting: bash, /bin/sh")
-    return "bash" if value == "bash" else "sh"
-
-
-def _phase(name: str, value: Any) -> PhaseSpec:
-    if str(name).lower() not in PHASES:
-        expected = ",".join(sorted(phase.upper() for phase in PHASES))
+    Raises:
+        BuildspecError: it is for a batch alone, or for a shell of Windows.
+    """
+    if not spec.phases:
         raise BuildspecError(
-            f"Invalid buildspec phase name: {str(name).upper()}. Expecting: {expected}"
+            f"{_NO_CONTAINER}: phases is missing; a buildspec with a batch alone is for a batch build"
+        )
+    if spec.shell in _WINDOWS_SHELLS:
+        raise BuildspecError(
+            f"env/shell: {spec.shell} is not in this build environment, which is Linux. "
+            "Expecting: bash, /bin/sh"
+        )
+
+
+# published of an empty buildspec.yml, and of files that have neither version nor phases
+# (aws/serverless-application-model, pull request 352)
+_NO_CONTAINER = "wrong number of container tags, expected 1"
+_NOTHING = Node(MAPPING, 1)
+
+
+def _root(document: Node | None) -> Node:
+    if document is None or document.null:
+        raise BuildspecError(f"{_NO_CONTAINER}: the buildspec is empty")
+    if document.kind != MAPPING:
+        raise BuildspecError(f"{_NO_CONTAINER}: the buildspec is not a mapping")
+    return document
+
+
+def _version(value: Node | None) -> str:
+    if value is None or value.null:
+        raise BuildspecError(f"{_NO_CONTAINER}: version is missing")
+    found = as_number(_text(value, "Version"))
+    if found not in ("0.1", "0.2"):
+        # published in a log of 2021, of version: 1.0
+        raise BuildspecError(
+            f"invalid buildspec `version` specified: {value.text}, see documentation"
+        )
+    return found
+
+
+_SHELLS = {"bash": "bash", "/bin/bash": "bash", "sh": "sh", "/bin/sh": "sh"}
+_WINDOWS_SHELLS = ("powershell.exe", "cmd.exe")
+
+
+def _shell(value: Node | None) -> str:
+    name = _text(value, "Shell") if value is not None and not value.null else "sh"
+    if name in _WINDOWS_SHELLS:
+        return name
+    if name not in _SHELLS:
+        raise BuildspecError(
+            f"env/shell: invalid shell {name}. Expecting: bash, /bin/sh, {', '.join(_WINDOWS_SHELLS)}"
+        )
+    return _SHELLS[name]
+
+
+def _old_variables(document: Node, version: str) -> dict[str, str]:
+    """AWS page: "Build specification reference for CodeBuild", versions: `env` as 0.1 named it."""
+    if version != "0.1":
+        return {}
+    old = _mapping(document.get("environment_variables"), "environment_variables")
+    return _strings(old, "plaintext", "environment_variables")
+
+
+def _phase(key: Node, value: Node) -> PhaseSpec:
+    name = key.text
+    if key.kind != SCALAR or name.lower() not in PHASES:
+        # published in logs from 2020 on; one of 2019 has all names in capitals
+        raise BuildspecError(
+            f"Invalid buildspec phase name: {name}. Expecting: {','.join(sorted(PHASES))}"
         )
     where = f"phases/{name}"
     spec = _mapping(value, where)
+    if spec.get("steps") is not None:
+        # published of a buildspec that uses GitHub Actions without a connection to GitHub
+        raise BuildspecError(
+            'unsupported field "steps" in buildspec. No GitHub token has been configured for your '
+            "account"
+        )
     return PhaseSpec(
-        _commands(spec.get("commands"), f"{where}/commands"),
-        _commands(spec.get("finally"), f"{where}/finally"),
+        _commands(spec.get("commands"), f"{where}/commands", "Commands"),
+        _commands(spec.get("finally"), f"{where}/finally", "Finally"),
         _on_failure(spec.get("on-failure"), f"{where}/on-failure"),
-        _user(spec.get("run-as")),
+        _optional(spec.get("run-as"), "RunAs"),
     )
 
 
-def _on_failure(value: Any, where: str) -> OnFailure | None:
+def _on_failure(node: Node | None, where: str) -> OnFailure | None:
     """ABORT, CONTINUE, RETRY, RETRY-count, RETRY-regex, RETRY-count-regex."""
+    value = _optional(node, "OnFailure")
     if value is None:
         return None
-    action, _, rest = str(value).partition("-")
+    action, _, rest = value.partition("-")
     if action in ("ABORT", "CONTINUE") and not rest:
         return OnFailure(action)
     if action != "RETRY":
         raise BuildspecError(f"{where}: {value} is not one of ABORT, CONTINUE, RETRY")
     count, _, pattern = rest.partition("-")
-    if not count.isdigit():
+    if not (count.isascii() and count.isdigit()):
         count, pattern = str(MAX_RETRIES), rest
-    if int(count) > 100:
+    if len(count) > 3 or int(count) > 100:
         raise BuildspecError(f"{where}: {count} retries are more than 100")
     try:
         return OnFailure(action, int(count), re.compile(pattern) if pattern else None)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise BuildspecError(f"{where}: {pattern} is not a regular expression: {error}") from error
 
 
-def _commands(value: Any, where: str) -> list[str]:
-    items = [] if value is None else value if isinstance(value, list) else [value]
-    for number, item in enumerate(items, start=1):
-        if isinstance(item, dict):
-            raise BuildspecError(
-                f"{where}: command {number} is a mapping, not a string; YAML reads an unquoted "
-                "': ' so. Put the command in quotes."
-            )
-        if isinstance(item, list) or item is None:
-            raise BuildspecError(f"{where}: command {number} is not a string")
-    return [_text(item) for item in items]
+def _commands(value: Node | None, where: str, name: str) -> list[str]:
+    """The commands of a list, or the one that stands in its place.
+
+    A command of nothing (`-`) is run as an empty one: AWS's own samples have such.
+    """
+    if value is None or value.null:
+        return []
+    if value.kind == SCALAR:
+        return [_text(value, name)]
+    if value.kind == MAPPING:
+        raise _wrong(value, where, "a list")
+    return [_text(item, f"{name}[{index}]") for index, item in enumerate(value.items)]
 
 
-def _runtimes(phases: dict[str, Any]) -> dict[str, str]:
-    install = phases.get("install")
-    if not isinstance(install, dict):
-        return {}
-    return _strings(install.get("runtime-versions"), "phases/install/runtime-versions")
+def _runtimes(phases: Node) -> dict[str, str]:
+    """Versions as YAML reads them: 3.10 without quotes is the number 3.1."""
+    install = _mapping(phases.get("install"), "phases/install")
+    where = "phases/install/runtime-versions"
+    return {
+        key.text: as_number(value.text) if value.plain else _text(value, f"Runtimes[{key.text}]")
+        for key, value in _mapping(install.get("runtime-versions"), where).pairs
+    }
 
 
-def _artifact(spec: dict[str, Any], where: str) -> ArtifactSpec:
-    files = _list(spec.get("files"), f"{where}/files")
-    if not files:
-        raise BuildspecError(f"{where}/files is missing or empty")
+def _primary(artifacts: Node, secondary: dict[str, Node]) -> ArtifactSpec | None:
+    """AWS page: "Build specification reference for CodeBuild", artifacts/files.
+
+    The page requires `files` even where there are secondary artifacts alone; buildspecs without
+    are in use, and only a build that has a primary artifact misses it.
+    """
+    if not artifacts.pairs or (secondary and artifacts.get("files") is None):
+        return None
+    return _artifact(artifacts, "artifacts")
+
+
+def _artifact(spec: Node, where: str) -> ArtifactSpec:
     return ArtifactSpec(
-        files,
-        _text(spec.get("base-directory", ".")),
+        _files(spec, where),
+        _optional(spec.get("base-directory"), "BaseDirectory") or ".",
         _list(spec.get("exclude-paths"), f"{where}/exclude-paths"),
         _yes(spec.get("discard-paths")),
         _yes(spec.get("enable-symlinks")),
-        None if spec.get("name") is None else _text(spec["name"]),
-        None if spec.get("s3-prefix") is None else _text(spec["s3-prefix"]),
+        _optional(spec.get("name"), "Name"),
+        _optional(spec.get("s3-prefix"), "S3Prefix"),
     )
 
 
-def _report(spec: dict[str, Any], where: str) -> ReportSpec:
-    files = _list(spec.get("files"), f"{where}/files")
-    if not files:
-        raise BuildspecError(f"{where}/files is missing or empty")
+def _report(spec: Node, where: str) -> ReportSpec:
     return ReportSpec(
-        files,
-        _text(spec.get("file-format", "JUNITXML")).upper(),
-        _text(spec.get("base-directory", ".")),
+        _files(spec, where),
+        (_optional(spec.get("file-format"), "FileFormat") or "JUNITXML").upper(),
+        _optional(spec.get("base-directory"), "BaseDirectory") or ".",
         _yes(spec.get("discard-paths")),
     )
 
 
-def _cache(spec: dict[str, Any]) -> CacheSpec:
+def _cache(spec: Node) -> CacheSpec:
     return CacheSpec(
         _list(spec.get("paths"), "cache/paths"),
-        None if spec.get("key") is None else _text(spec["key"]),
+        _optional(spec.get("key"), "Key"),
         _list(spec.get("fallback-keys"), "cache/fallback-keys"),
-        None if spec.get("action") is None else _text(spec["action"]),
+        _optional(spec.get("action"), "Action"),
     )
 
 
-def _user(value: Any) -> str | None:
-    return None if value is None else _text(value)
+def _files(spec: Node, where: str) -> list[str]:
+    files = _list(spec.get("files"), f"{where}/files")
+    if not files:
+        raise BuildspecError(f"{where}/files is missing or empty at line {spec.line}")
+    return files
 
 
-def _mapping(value: Any, where: str) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise BuildspecError(f"{where}: expected a mapping, found {_kind(value)}")
+# shapes
+
+
+def _mapping(value: Node | None, where: str) -> Node:
+    if value is None or value.null:
+        return _NOTHING
+    if value.kind != MAPPING:
+        raise _wrong(value, where, "a mapping")
     return value
 
 
-def _list(value: Any, where: str) -> list[str]:
-    if value is None:
+def _named(value: Node | None, where: str) -> dict[str, Node]:
+    """The mappings that a mapping holds, by their names."""
+    return {
+        key.text: _mapping(item, f"{where}/{key.text}")
+        for key, item in _mapping(value, where).pairs
+    }
+
+
+def _list(value: Node | None, where: str) -> list[str]:
+    """The texts of a list, or the one that stands in its place."""
+    if value is None or value.null:
         return []
-    if isinstance(value, dict):
-        raise BuildspecError(f"{where}: expected a list, found a mapping")
-    return [_text(item) for item in (value if isinstance(value, list) else [value])]
+    if value.kind == MAPPING:
+        raise _wrong(value, where, "a list")
+    items = value.items if value.kind == LIST else [value]
+    name = _field(where)
+    return [_text(item, f"{name}[{index}]") for index, item in enumerate(items) if not item.null]
 
 
-def _strings(value: Any, where: str) -> dict[str, str]:
-    mapping = _mapping(value, where)
-    for name, item in mapping.items():
-        if isinstance(item, (dict, list)):
-            raise BuildspecError(f"{where}/{name}: expected a string, found {_kind(item)}")
-    return {str(name): _text(item) for name, item in mapping.items()}
+def _strings(parent: Node, name: str, where: str) -> dict[str, str]:
+    values = _mapping(parent.get(name), f"{where}/{name}")
+    return {key.text: _text(value, f"{_field(name)}[{key.text}]") for key, value in values.pairs}
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else str(value)
+def _optional(value: Node | None, name: str) -> str | None:
+    return None if value is None or value.null else _text(value, name)
 
 
-def _yes(value: Any) -> bool:
-    return str(value).lower() in ("yes", "true")
+def _text(value: Node, name: str) -> str:
+    """A value where a string stands: as it is written, whatever else YAML would read of it."""
+    if value.kind != SCALAR:
+        # published in many logs; the line before is where a key without a value would be
+        raise BuildspecError(
+            f"Expected {name} to be of string type: found subkeys instead at line {value.line}, "
+            f"value of the key tag on line {value.line - 1} might be empty"
+        )
+    return "" if value.null else value.text
 
 
-def _kind(value: Any) -> str:
-    if isinstance(value, dict):
-        return "a mapping"
-    return "a list" if isinstance(value, list) else f"'{value}'"
+def _yes(value: Node | None) -> bool:
+    return value is not None and value.text.lower() in ("yes", "true", "on", "y")
+
+
+def _field(where: str) -> str:
+    """`env/exported-variables` as the agent's messages name such a thing: ExportedVariables."""
+    return "".join(part.capitalize() for part in where.rpartition("/")[2].split("-"))
+
+
+def _wrong(value: Node, where: str, expected: str) -> BuildspecError:
+    found = {SCALAR: f"'{value.text[:60]}'", LIST: "a list", MAPPING: "a mapping"}[value.kind]
+    return BuildspecError(f"{where}: expected {expected}, found {found} at line {value.line}")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from labkit.cloud import runtime
 from labkit.cloud.codedeploy.appspec import Script
+from labkit.cloud.compute import hosts
 from labkit.cloud.compute.hosts import Host
 
 LOG_TAIL_BYTES = 2048
@@ -132,6 +133,9 @@ def _run_one(
             f"Script at specified location: {script.location} failed with error "
             f"{type(error).__name__} with message {error}",
         ) from error
+    if hosts.find(host.instance_id, host.region, host.account_id) is None:
+        # stopped after the event began and before there was a process to end
+        _end_group(process)
     open_output = _follow(process, log, deadline)
     if process.poll() is None:  # D5
         _end_group(process)
