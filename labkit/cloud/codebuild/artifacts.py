@@ -46,6 +46,9 @@ def upload(build: Build, prepared: Prepared, session: Session, log: BuildLog) ->
             build.secondary_artifacts.append({**stored, "artifactIdentifier": name})
     except ArtifactError as error:
         raise PhaseFailed("CLIENT_ERROR", str(error)) from error
+    except OSError as error:  # a name that is too long, a file that is not readable
+        told = f"{str(error.filename)[:200]}: {error.strerror}" if error.filename else str(error)
+        raise PhaseFailed("CLIENT_ERROR", told) from error
 
 
 def _only(build: Build, spec: Buildspec, name: str) -> ArtifactSpec:

@@ -11,7 +11,6 @@ import re
 from dataclasses import dataclass, field
 
 from labkit.cloud.codebuild.document import (
-    LIST,
     MAPPING,
     SCALAR,
     DocumentError,
@@ -20,14 +19,21 @@ from labkit.cloud.codebuild.document import (
     decode,
     read,
 )
+from labkit.cloud.codebuild.shapes import (
+    BuildspecError,
+    mapping,
+    named,
+    optional,
+    strings,
+    text_of,
+    texts,
+    wrong,
+    yes,
+)
 
 __all__ = ["PHASES", "Buildspec", "BuildspecError", "check_can_run", "decoded", "parse"]
 PHASES = ("install", "pre_build", "build", "post_build")
 MAX_RETRIES = 3  # of on-failure RETRY without a count
-
-
-class BuildspecError(Exception):
-    """A buildspec that CodeBuild would not run; the message is the phase context's."""
 
 
 @dataclass(frozen=True)
@@ -129,22 +135,20 @@ def parse(text: str) -> Buildspec:
     except DocumentError as error:
         raise BuildspecError(str(error)) from error
     document = _root(document)
+    batch = mapping(document.get("batch"), "batch")
+    phases = _phases(document, batch)
     version = _version(document.get("version"))
-    phases = _mapping(document.get("phases"), "phases")
-    batch = _mapping(document.get("batch"), "batch")
-    if not phases.pairs and not batch.pairs:
-        raise BuildspecError(f"{_NO_CONTAINER}: phases is missing or empty")
-    artifacts = _mapping(document.get("artifacts"), "artifacts")
-    secondary = _named(artifacts.get("secondary-artifacts"), "artifacts/secondary-artifacts")
-    env = _mapping(document.get("env"), "env")
+    artifacts = mapping(document.get("artifacts"), "artifacts")
+    secondary = named(artifacts.get("secondary-artifacts"), "artifacts/secondary-artifacts")
+    env = mapping(document.get("env"), "env")
     return Buildspec(
         version=version,
         shell=_shell(env.get("shell")),
-        variables={**_old_variables(document, version), **_strings(env, "variables", "env")},
-        parameters=_strings(env, "parameter-store", "env"),
-        secrets=_strings(env, "secrets-manager", "env"),
-        exported=_list(env.get("exported-variables"), "env/exported-variables"),
-        git_credentials=_yes(env.get("git-credential-helper")),
+        variables={**_old_variables(document, version), **strings(env, "variables", "env")},
+        parameters=strings(env, "parameter-store", "env"),
+        secrets=strings(env, "secrets-manager", "env"),
+        exported=texts(env.get("exported-variables"), "env/exported-variables"),
+        git_credentials=yes(env.get("git-credential-helper")),
         runtimes=_runtimes(phases),
         phases={
             key.text.lower(): _phase(key, value)
@@ -158,10 +162,10 @@ def parse(text: str) -> Buildspec:
         },
         reports={
             name: _report(spec, f"reports/{name}")
-            for name, spec in _named(document.get("reports"), "reports").items()
+            for name, spec in named(document.get("reports"), "reports").items()
         },
-        cache=_cache(_mapping(document.get("cache"), "cache")),
-        run_as=_optional(document.get("run-as"), "run-as"),
+        cache=_cache(mapping(document.get("cache"), "cache")),
+        run_as=optional(document.get("run-as"), "run-as"),
         batch=bool(batch.pairs),
     )
 
@@ -186,7 +190,6 @@ def check_can_run(spec: Buildspec) -> None:
 # published of an empty buildspec.yml, and of files that have neither version nor phases
 # (aws/serverless-application-model, pull request 352)
 _NO_CONTAINER = "wrong number of container tags, expected 1"
-_NOTHING = Node(MAPPING, 1)
 
 
 def _root(document: Node | None) -> Node:
@@ -197,15 +200,22 @@ def _root(document: Node | None) -> Node:
     return document
 
 
+def _phases(document: Node, batch: Node) -> Node:
+    count = sum(key.text == "phases" for key, _ in document.pairs)
+    if count > 1:
+        raise BuildspecError(f"{_NO_CONTAINER}: phases is there {count} times")
+    phases = mapping(document.get("phases"), "phases")
+    if not phases.pairs and not batch.pairs:
+        raise BuildspecError(f"{_NO_CONTAINER}: phases is missing or empty")
+    return phases
+
+
 def _version(value: Node | None) -> str:
-    if value is None or value.null:
-        raise BuildspecError(f"{_NO_CONTAINER}: version is missing")
-    found = as_number(_text(value, "Version"))
+    text = "none" if value is None or value.null else text_of(value, "Version")
+    found = as_number(text)
     if found not in ("0.1", "0.2"):
         # published in a log of 2021, of version: 1.0
-        raise BuildspecError(
-            f"invalid buildspec `version` specified: {value.text}, see documentation"
-        )
+        raise BuildspecError(f"invalid buildspec `version` specified: {text}, see documentation")
     return found
 
 
@@ -214,7 +224,7 @@ _WINDOWS_SHELLS = ("powershell.exe", "cmd.exe")
 
 
 def _shell(value: Node | None) -> str:
-    name = _text(value, "Shell") if value is not None and not value.null else "sh"
+    name = text_of(value, "Shell") if value is not None and not value.null else "sh"
     if name in _WINDOWS_SHELLS:
         return name
     if name not in _SHELLS:
@@ -228,8 +238,8 @@ def _old_variables(document: Node, version: str) -> dict[str, str]:
     """AWS page: "Build specification reference for CodeBuild", versions: `env` as 0.1 named it."""
     if version != "0.1":
         return {}
-    old = _mapping(document.get("environment_variables"), "environment_variables")
-    return _strings(old, "plaintext", "environment_variables")
+    old = mapping(document.get("environment_variables"), "environment_variables")
+    return strings(old, "plaintext", "environment_variables")
 
 
 def _phase(key: Node, value: Node) -> PhaseSpec:
@@ -240,7 +250,7 @@ def _phase(key: Node, value: Node) -> PhaseSpec:
             f"Invalid buildspec phase name: {name}. Expecting: {','.join(sorted(PHASES))}"
         )
     where = f"phases/{name}"
-    spec = _mapping(value, where)
+    spec = mapping(value, where)
     if spec.get("steps") is not None:
         # published of a buildspec that uses GitHub Actions without a connection to GitHub
         raise BuildspecError(
@@ -251,13 +261,13 @@ def _phase(key: Node, value: Node) -> PhaseSpec:
         _commands(spec.get("commands"), f"{where}/commands", "Commands"),
         _commands(spec.get("finally"), f"{where}/finally", "Finally"),
         _on_failure(spec.get("on-failure"), f"{where}/on-failure"),
-        _optional(spec.get("run-as"), "RunAs"),
+        optional(spec.get("run-as"), "RunAs"),
     )
 
 
 def _on_failure(node: Node | None, where: str) -> OnFailure | None:
     """ABORT, CONTINUE, RETRY, RETRY-count, RETRY-regex, RETRY-count-regex."""
-    value = _optional(node, "OnFailure")
+    value = optional(node, "OnFailure")
     if value is None:
         return None
     action, _, rest = value.partition("-")
@@ -284,19 +294,20 @@ def _commands(value: Node | None, where: str, name: str) -> list[str]:
     if value is None or value.null:
         return []
     if value.kind == SCALAR:
-        return [_text(value, name)]
+        return [text_of(value, name)]
     if value.kind == MAPPING:
-        raise _wrong(value, where, "a list")
-    return [_text(item, f"{name}[{index}]") for index, item in enumerate(value.items)]
+        raise wrong(value, where, "a list")
+    return [text_of(item, f"{name}[{index}]") for index, item in enumerate(value.items)]
 
 
 def _runtimes(phases: Node) -> dict[str, str]:
     """Versions as YAML reads them: 3.10 without quotes is the number 3.1."""
-    install = _mapping(phases.get("install"), "phases/install")
+    found = {key.text.lower(): value for key, value in phases.pairs}
+    install = mapping(found.get("install"), "phases/install")
     where = "phases/install/runtime-versions"
     return {
-        key.text: as_number(value.text) if value.plain else _text(value, f"Runtimes[{key.text}]")
-        for key, value in _mapping(install.get("runtime-versions"), where).pairs
+        key.text: as_number(value.text) if value.plain else text_of(value, f"Runtimes[{key.text}]")
+        for key, value in mapping(install.get("runtime-versions"), where).pairs
     }
 
 
@@ -314,99 +325,35 @@ def _primary(artifacts: Node, secondary: dict[str, Node]) -> ArtifactSpec | None
 def _artifact(spec: Node, where: str) -> ArtifactSpec:
     return ArtifactSpec(
         _files(spec, where),
-        _optional(spec.get("base-directory"), "BaseDirectory") or ".",
-        _list(spec.get("exclude-paths"), f"{where}/exclude-paths"),
-        _yes(spec.get("discard-paths")),
-        _yes(spec.get("enable-symlinks")),
-        _optional(spec.get("name"), "Name"),
-        _optional(spec.get("s3-prefix"), "S3Prefix"),
+        optional(spec.get("base-directory"), "BaseDirectory") or ".",
+        texts(spec.get("exclude-paths"), f"{where}/exclude-paths"),
+        yes(spec.get("discard-paths")),
+        yes(spec.get("enable-symlinks")),
+        optional(spec.get("name"), "Name"),
+        optional(spec.get("s3-prefix"), "S3Prefix"),
     )
 
 
 def _report(spec: Node, where: str) -> ReportSpec:
     return ReportSpec(
         _files(spec, where),
-        (_optional(spec.get("file-format"), "FileFormat") or "JUNITXML").upper(),
-        _optional(spec.get("base-directory"), "BaseDirectory") or ".",
-        _yes(spec.get("discard-paths")),
+        (optional(spec.get("file-format"), "FileFormat") or "JUNITXML").upper(),
+        optional(spec.get("base-directory"), "BaseDirectory") or ".",
+        yes(spec.get("discard-paths")),
     )
 
 
 def _cache(spec: Node) -> CacheSpec:
     return CacheSpec(
-        _list(spec.get("paths"), "cache/paths"),
-        _optional(spec.get("key"), "Key"),
-        _list(spec.get("fallback-keys"), "cache/fallback-keys"),
-        _optional(spec.get("action"), "Action"),
+        texts(spec.get("paths"), "cache/paths"),
+        optional(spec.get("key"), "Key"),
+        texts(spec.get("fallback-keys"), "cache/fallback-keys"),
+        optional(spec.get("action"), "Action"),
     )
 
 
 def _files(spec: Node, where: str) -> list[str]:
-    files = _list(spec.get("files"), f"{where}/files")
+    files = texts(spec.get("files"), f"{where}/files")
     if not files:
         raise BuildspecError(f"{where}/files is missing or empty at line {spec.line}")
     return files
-
-
-# shapes
-
-
-def _mapping(value: Node | None, where: str) -> Node:
-    if value is None or value.null:
-        return _NOTHING
-    if value.kind != MAPPING:
-        raise _wrong(value, where, "a mapping")
-    return value
-
-
-def _named(value: Node | None, where: str) -> dict[str, Node]:
-    """The mappings that a mapping holds, by their names."""
-    return {
-        key.text: _mapping(item, f"{where}/{key.text}")
-        for key, item in _mapping(value, where).pairs
-    }
-
-
-def _list(value: Node | None, where: str) -> list[str]:
-    """The texts of a list, or the one that stands in its place."""
-    if value is None or value.null:
-        return []
-    if value.kind == MAPPING:
-        raise _wrong(value, where, "a list")
-    items = value.items if value.kind == LIST else [value]
-    name = _field(where)
-    return [_text(item, f"{name}[{index}]") for index, item in enumerate(items) if not item.null]
-
-
-def _strings(parent: Node, name: str, where: str) -> dict[str, str]:
-    values = _mapping(parent.get(name), f"{where}/{name}")
-    return {key.text: _text(value, f"{_field(name)}[{key.text}]") for key, value in values.pairs}
-
-
-def _optional(value: Node | None, name: str) -> str | None:
-    return None if value is None or value.null else _text(value, name)
-
-
-def _text(value: Node, name: str) -> str:
-    """A value where a string stands: as it is written, whatever else YAML would read of it."""
-    if value.kind != SCALAR:
-        # published in many logs; the line before is where a key without a value would be
-        raise BuildspecError(
-            f"Expected {name} to be of string type: found subkeys instead at line {value.line}, "
-            f"value of the key tag on line {value.line - 1} might be empty"
-        )
-    return "" if value.null else value.text
-
-
-def _yes(value: Node | None) -> bool:
-    return value is not None and value.text.lower() in ("yes", "true", "on", "y")
-
-
-def _field(where: str) -> str:
-    """`env/exported-variables` as the agent's messages name such a thing: ExportedVariables."""
-    return "".join(part.capitalize() for part in where.rpartition("/")[2].split("-"))
-
-
-def _wrong(value: Node, where: str, expected: str) -> BuildspecError:
-    found = {SCALAR: f"'{value.text[:60]}'", LIST: "a list", MAPPING: "a mapping"}[value.kind]
-    return BuildspecError(f"{where}: expected {expected}, found {found} at line {value.line}")

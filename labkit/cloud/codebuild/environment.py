@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ParamValidationError
 
 from labkit.cloud import runtime, runtimes
 from labkit.cloud.clients import Session
@@ -25,6 +25,18 @@ from labkit.cloud.codebuild.models import Build
 from labkit.cloud.processes import passed_on_environment
 
 _PARAMETERS_A_CALL = 10
+# AWS page: "Build caching in AWS CodeBuild": one SHA-256 over the files that the globs match
+_HASH_FILES = """
+import glob, hashlib, pathlib, sys
+names = sorted({name for text in sys.argv[1:] for name in glob.glob(text, recursive=True)})
+files = [pathlib.Path(name) for name in names if pathlib.Path(name).is_file()]
+if not files:
+    sys.exit(f"codebuild-hash-files: no file matches {' '.join(sys.argv[1:])}")
+digest = hashlib.sha256()
+for path in files:
+    digest.update(hashlib.sha256(path.read_bytes()).digest())
+print(digest.hexdigest())
+"""
 _NO_DOCKER = (
     "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running? "
     "(There is none in the lab: builds run without containers, so commands of Docker fail here.)"
@@ -97,6 +109,7 @@ def _path(directory: Path, npm: Path) -> str:
             str(_aws_cli()),
             str(_test_splitting()),
             str(_no_docker()),
+            str(_hash_files()),
             *machine,
         ]
     )
@@ -115,6 +128,14 @@ def _test_splitting() -> Path:
     run = f"exec {shlex.quote(sys.executable)} -I -m {splitting.__name__}"
     for name in ("tests-run", "glob-search"):
         runtimes.script(directory / f"codebuild-{name}", f'{run} {name} "$@"')
+    return directory
+
+
+def _hash_files() -> Path:
+    """A directory with the command `codebuild-hash-files`, for the key of a cache."""
+    directory = runtime.current().directory("tools", "hash-files")
+    program = f"exec {shlex.quote(sys.executable)} -I -c {shlex.quote(_HASH_FILES)}"
+    runtimes.script(directory / "codebuild-hash-files", f'{program} "$@"')
     return directory
 
 
@@ -250,7 +271,7 @@ def _parameters(names: set[str], session: Session) -> dict[str, str]:
         chunk = ordered[start : start + _PARAMETERS_A_CALL]
         try:
             answer = ssm.get_parameters(Names=chunk, WithDecryption=True)
-        except ClientError as error:
+        except (ClientError, ParamValidationError) as error:
             raise VariableError("Decrypted Variables Error", _told(error)) from error
         found |= {item["Name"]: item["Value"] for item in answer["Parameters"]}
         # asked for by its ARN, a parameter answers by its name
@@ -271,7 +292,7 @@ def _secret(reference: str, session: Session) -> str:
         answer = session.client("secretsmanager").get_secret_value(
             SecretId=secret_id, **{name: value for name, value in chosen.items() if value}
         )
-    except ClientError as error:
+    except (ClientError, ParamValidationError) as error:
         raise VariableError("Secrets Manager Error", _told(error)) from error
     text = answer.get("SecretString", "")
     return _member(text, key, secret_id) if key else text
@@ -287,6 +308,8 @@ def _member(text: str, key: str, secret_id: str) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _told(error: ClientError) -> str:
+def _told(error: ClientError | ParamValidationError) -> str:
+    if isinstance(error, ParamValidationError):
+        return f"ValidationException: {error}"
     detail = error.response["Error"]
     return f"{detail['Code']}: {detail.get('Message', '')}"

@@ -70,6 +70,7 @@ class Project:
     created: datetime = field(default_factory=now)
     modified: datetime = field(default_factory=now)
     next_build_number: int = 1
+    cache_version: int = 0  # InvalidateProjectCache counts it up
     next_batch_number: int = 1
 
     @property

@@ -17,7 +17,13 @@ from typing import Any
 from labkit.cloud import runtimes
 from labkit.cloud.clients import Session
 from labkit.cloud.codebuild import environment
-from labkit.cloud.codebuild.buildspec import Buildspec, BuildspecError, parse
+from labkit.cloud.codebuild.buildspec import (
+    Buildspec,
+    BuildspecError,
+    check_can_run,
+    decoded,
+    parse,
+)
 from labkit.cloud.codebuild.isolation import Guest
 from labkit.cloud.codebuild.logs import BuildLog
 from labkit.cloud.codebuild.models import Build, PhaseFailed
@@ -117,6 +123,7 @@ class _Preparation:
         self.log.agent("Phase is DOWNLOAD_SOURCE")
         self.log.agent(f"CODEBUILD_SRC_DIR={self.guest.inside(self.source)}")
         spec = parse(self._buildspec_text())
+        check_can_run(spec)
         env |= self._variables(spec)
         if spec.git_credentials:
             env |= environment.git_credentials()
@@ -174,7 +181,7 @@ class _Preparation:
     def _buildspec_text(self) -> str:
         """The buildspec's text: inline, an object in S3, or a file of the source."""
         given = self.build.settings["source"].get("buildspec") or ""
-        if "\n" in given or "version:" in given:
+        if "\n" in given or "version:" in given or given.lstrip().startswith("{"):
             path = self.directory / "readonly" / "buildspec.yml"
             path.parent.mkdir()
             path.write_text(given, encoding="utf-8")
@@ -187,12 +194,13 @@ class _Preparation:
         inside = path.is_relative_to(self.source)
         shown = self.guest.inside(path) if inside else given
         self.log.agent(f"YAML location is {shown}")
-        if not path.resolve().is_relative_to(self.source.resolve()) or not path.is_file():
-            raise BuildspecError(f"stat {shown}: no such file or directory")
         try:
-            return path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise BuildspecError(f"{path.name} is not UTF-8 at byte {error.start}") from error
+            there = path.resolve().is_relative_to(self.source.resolve()) and path.is_file()
+        except (OSError, ValueError) as error:  # a name that no file can have
+            raise BuildspecError(f"stat {shown[:200]!r}: {error.args[-1]}") from error
+        if not there:
+            raise BuildspecError(f"stat {shown}: no such file or directory")
+        return decoded(path.read_bytes())
 
     def _variables(self, spec: Buildspec) -> dict[str, str]:
         self.log.agent("Processing environment variables")
@@ -203,14 +211,6 @@ class _Preparation:
     def _tell_of(self, spec: Buildspec) -> None:
         say = self.log.agent
         say(f"Moving to directory {self.guest.inside(self.source)}")
-        cache = self.build.settings.get("cache") or {}
-        if not spec.cache.paths:
-            say("Cache is not defined in the buildspec")
-            say("Skip cache due to: no paths specified to be cached")
-        elif cache.get("type", "NO_CACHE") == "NO_CACHE":
-            say("Skip cache due to: the project has no cache")
-        else:
-            say(f"Skip cache due to: the lab does not keep a {cache['type']} cache yet")
         say("Registering with agent")
         say(f"Phases found in YAML: {len(spec.phases)}")
         for name, phase in spec.phases.items():

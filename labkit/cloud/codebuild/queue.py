@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from labkit.cloud import runtime
+from labkit.cloud.codebuild import metrics
 from labkit.cloud.codebuild.models import Build
 from labkit.cloud.codebuild.runner import Runner
 
@@ -86,6 +87,7 @@ def _run(place: _Place) -> None:
         with _lock:
             _running.remove(place)
         _start_next()
+    metrics.publish(place.build)
     place.then()
 
 

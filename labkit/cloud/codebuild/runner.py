@@ -22,6 +22,7 @@ from labkit.cloud import bus, clients, runtime
 from labkit.cloud.clients import Session
 from labkit.cloud.codebuild import artifacts, disk, environment, events, logs
 from labkit.cloud.codebuild.buildspec import PHASES, Buildspec, OnFailure, PhaseSpec
+from labkit.cloud.codebuild.cache import Cache
 from labkit.cloud.codebuild.isolation import Guest
 from labkit.cloud.codebuild.logs import BuildLog
 from labkit.cloud.codebuild.models import Build, Phase, PhaseFailed, now
@@ -114,6 +115,7 @@ class Runner:
             self.prepared = prepare(self.build, session, self.directory, self.log, self._write)
             if self.prepared is not None:
                 self.build.on_halt(self.prepared.kill)
+                Cache(self.build, self.prepared, session, self.log.agent).restore()
         if self.prepared is not None:
             with disk.watched(self.build, self.prepared, self.log.agent):
                 self._commands(self.prepared.spec)
@@ -262,6 +264,7 @@ class Runner:
             for report in prepared.spec.reports:
                 self.log.agent(f"Report {report} is not made: the lab has no test reports yet")
             artifacts.upload(self.build, prepared, session, self.log)
+            Cache(self.build, prepared, session, self.log.agent).keep()
 
     # the end
 

@@ -9,6 +9,7 @@ which a second loop around it starts.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import pwd
@@ -67,6 +68,7 @@ fi
 """
 _LOOK_SECONDS = 0.2  # how often a silent command's shell is looked at
 _BLOCKS_A_LOOK = 64
+_CANNOT_EXECUTE = 126  # a shell's exit status for a program that is there, but does not start
 _BLOCK = 120_000  # bytes: more than that, and every block is new memory from the system
 
 
@@ -118,7 +120,14 @@ class Shell:
         path.write_text(command + "\n", encoding="utf-8", errors="surrogateescape")
         if self._killed:
             return 128 + signal.SIGKILL
-        process = self._process or self._start()
+        try:
+            process = self._process or self._start()
+        except OSError as error:
+            if error.errno != errno.E2BIG:
+                raise
+            # variables that are more than a program can be started with: as a shell says it
+            self.write(f"{self._program}: {error.strerror}\n".encode())
+            return _CANNOT_EXECUTE
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(f"{self.guest.inside(path)}\n".encode())

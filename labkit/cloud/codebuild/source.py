@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from labkit.cloud import runtime
 from labkit.cloud.archives import ArchiveError, unpack
 from labkit.cloud.clients import Session
+from labkit.cloud.codebuild.buildspec import decoded
 from labkit.cloud.codebuild.environment import git_credentials
 from labkit.cloud.codecommit.repositories import git_environment
 
@@ -70,7 +71,7 @@ class Fetcher:
         bucket, _, key = location.removeprefix(_ARN).partition("/")
         try:
             found = self.session.client("s3").get_object(Bucket=bucket, Key=key)
-            return found["Body"].read().decode("utf-8-sig")
+            return decoded(found["Body"].read())
         except (ClientError, BotoCoreError) as error:
             raise SourceError(f"{_told(error)} (s3://{bucket}/{key})") from error
 

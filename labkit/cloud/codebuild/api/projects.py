@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from labkit.cloud.codebuild import cache
 from labkit.cloud.codebuild.api.base import Answer, Operations, invalid
 from labkit.cloud.codebuild.batch import config as batch_config
 from labkit.cloud.codebuild.models import PhaseFailed, Project, now
@@ -90,6 +91,10 @@ class Projects(Operations):
         self.backend.projects.pop(name.rpartition("/")[2], None)
         return {}
 
+    def invalidate_project_cache(self, projectName: str) -> Answer:
+        cache.invalidate(self.backend.project(projectName))
+        return {}
+
     def update_project_visibility(
         self, projectArn: str, projectVisibility: str, resourceAccessRole: str | None = None
     ) -> Answer:
@@ -164,8 +169,11 @@ def check_declaration(declared: Answer) -> None:
         for key in keys:
             if (declared[part] if part else declared).get(key):
                 invalid(f"The lab's local AWS does not support {key} yet")
-    if (declared.get("cache") or {}).get("type", "NO_CACHE") == "S3":
-        invalid("The lab's local AWS does not support cache type S3 yet")
+    kept = declared.get("cache") or {}
+    if kept.get("type") == "S3" and not kept.get("location"):
+        invalid("Invalid cache: location must be set for cache type S3")
+    if kept.get("type") == "LOCAL" and not kept.get("modes"):
+        invalid("Invalid cache: at least one mode must be set for cache type LOCAL")
     s3_logs = (declared.get("logsConfig") or {}).get("s3Logs") or {}
     if s3_logs.get("status") == "ENABLED" and not s3_logs.get("location"):
         invalid("Invalid logs config: s3Logs must have a location when they are enabled")
