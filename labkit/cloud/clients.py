@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import boto3
@@ -39,6 +39,7 @@ class Session:
     region: str
     expires: float = field(default_factory=lambda: time.monotonic() + LIFETIME_SECONDS)
     _clients: dict[str, Any] = field(default_factory=dict)
+    _elsewhere: dict[str, Session] = field(default_factory=dict)  # by Region
 
     def client(self, service: str) -> Any:
         """A boto3 client of `service`; threads may share it."""
@@ -55,6 +56,13 @@ class Session:
         return boto3.Session(
             self.access_key_id, self.secret_access_key, self.session_token, self.region, core
         )
+
+    def in_region(self, region: str) -> Session:
+        """The same credentials, with clients of another Region."""
+        with _lock:
+            if region not in self._elsewhere:
+                self._elsewhere[region] = replace(self, region=region, _clients={}, _elsewhere={})
+            return self._elsewhere[region]
 
     @property
     def environment(self) -> dict[str, str]:

@@ -24,7 +24,7 @@ from moto.core.utils import get_service_model
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from labkit.cloud import identity, runtime, signature
+from labkit.cloud import deliveries, identity, runtime, signature
 from labkit.cloud.identity import Principal
 from labkit.cloud.service import error_response, unsupported
 from labkit.cloud.services import REFUSED, SERVICES
@@ -72,6 +72,8 @@ class Door:
             return refusal(environ, start_response)
         if _is_git(environ):
             return self._git(environ, start_response)
+        if environ["PATH_INFO"].startswith(deliveries.PATH):
+            return self._delivery(environ, start_response)
         uri = environ["REQUEST_URI"]
         headers = {name.lower(): value for name, value in Request(environ).headers.items()}
         service = "sts"
@@ -145,6 +147,19 @@ class Door:
         )
         response: Response = self.git(environ, principal, repository)
         return response(environ, start_response)
+
+    def _delivery(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer what a git provider posts to a webhook: its secret is its signature."""
+        headers = {name.lower(): value for name, value in Request(environ).headers.items()}
+        headers[":peer"] = environ.get("REMOTE_ADDR", "")
+        if environ["REQUEST_METHOD"] != "POST":
+            return Response("Deliveries are posted.\n", 405)(environ, start_response)
+        if int(environ.get("CONTENT_LENGTH") or 0) > deliveries.MOST_BYTES:
+            status, answer = 413, {"message": "the payload is larger than 25 MB"}
+        else:
+            status, answer = deliveries.answer(environ["PATH_INFO"], headers, _read(environ))
+        text = json.dumps(answer)
+        return Response(text, status, content_type="application/json")(environ, start_response)
 
     def _record(
         self,

@@ -4,8 +4,14 @@ Frames (pandas) come from the services' own history operations; a chart is drawn
 `waiting` asks until something is over; `snapshot` is one execution at one moment.
 """
 
-from labkit.observe.builds import build_phases, builds, chart_build_phases, reported_tests
-from labkit.observe.charts import Chart
+from labkit.observe.builds import (
+    batch_builds,
+    build_phases,
+    builds,
+    chart_build_phases,
+    reported_tests,
+)
+from labkit.observe.charts import Chart, chart_times
 from labkit.observe.costs import chart_costs, costs, estimate, prices, usage
 from labkit.observe.deployments import chart_deployments, deployment_outcomes, lifecycle_events
 from labkit.observe.executions import actions, chart_timeline, executions
@@ -13,6 +19,7 @@ from labkit.observe.snapshot import Snapshot, snapshot
 from labkit.observe.waiting import (
     execution_of,
     latest_execution,
+    wait_for_batch,
     wait_for_build,
     wait_for_deployment,
     wait_for_execution,
@@ -22,12 +29,14 @@ __all__ = [
     "Chart",
     "Snapshot",
     "actions",
+    "batch_builds",
     "build_phases",
     "builds",
     "chart_build_phases",
     "chart_costs",
     "chart_deployments",
     "chart_timeline",
+    "chart_times",
     "costs",
     "deployment_outcomes",
     "estimate",
@@ -39,6 +48,7 @@ __all__ = [
     "reported_tests",
     "snapshot",
     "usage",
+    "wait_for_batch",
     "wait_for_build",
     "wait_for_deployment",
     "wait_for_execution",

@@ -94,6 +94,39 @@ def reported_tests(lab: Lab, build_id: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["test", "status", "milliseconds", "message"])
 
 
+def batch_builds(lab: Lab, batch_id: str) -> pd.DataFrame:
+    """A row for each build of a batch: build, after, status, compute, seconds, id.
+
+    `after` names the builds that it waits for. A build that was never started has no id.
+    AWS page: "Batch builds in AWS CodeBuild".
+    """
+    codebuild = lab.client("codebuild")
+    groups = codebuild.batch_get_build_batches(ids=[batch_id])["buildBatches"][0]["buildGroups"]
+    ids = [_id_of(group) for group in groups]
+    known = codebuild.batch_get_builds(ids=[one for one in ids if one])["builds"]
+    builds_by_id = {build["id"]: build for build in known}
+    rows = []
+    for group, build_id in zip(groups, ids, strict=True):
+        build = builds_by_id.get(build_id)
+        rows.append(
+            {
+                "build": group["identifier"],
+                "after": ", ".join(group.get("dependsOn", [])),
+                "status": group.get("currentBuildSummary", {}).get("buildStatus", ""),
+                "compute": build["environment"]["computeType"] if build else "",
+                "seconds": _seconds(build) if build else None,
+                "id": build_id,
+            }
+        )
+    columns = ["build", "after", "status", "compute", "seconds", "id"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _id_of(group: dict[str, Any]) -> str:
+    """`arn:aws:codebuild:...:build/project:uuid` without what is before the id."""
+    return group.get("currentBuildSummary", {}).get("arn", "").rpartition("/")[2]
+
+
 def chart_build_phases(phases: pd.DataFrame) -> Chart:
     """Where the time of each build went: a bar for each build, a segment for each phase.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -120,3 +120,24 @@ def empty(title: str, why: str) -> Chart:
     axes.set_axis_off()
     axes.text(0.5, 0.5, why, ha="center", va="center", transform=axes.transAxes)
     return Chart(figure, f"{title}: {why}")
+
+
+def chart_times(times: Mapping[str, float], title: str = "How long each build took") -> Chart:
+    """The same work done in several ways: a bar for each, and how many times as fast as the first.
+
+    Args:
+        times: seconds, by what each is called; the first is what the others are compared with.
+    """
+    if not times:
+        return empty(title, "nothing has been measured yet")
+    first = next(iter(times.values()))
+    figure, axes = new_axes(len(times), title, "seconds, from start to end")
+    said = []
+    for row, (name, seconds) in enumerate(times.items()):
+        bar(axes, row, 0, seconds, 0 if row == 0 else 1)
+        faster = "" if row == 0 or seconds <= 0 else f", {first / seconds:.1f} times as fast"
+        axes.text(seconds, row, f" {seconds:.1f} s{faster}", va="center", fontsize=9)
+        said.append(f"{name} {seconds:.1f} s{faster}")
+    axes.margins(x=0.3)
+    name_rows(axes, list(times))
+    return Chart(figure, f"{title}: {'; '.join(said)}.")

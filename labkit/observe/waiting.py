@@ -105,6 +105,31 @@ def wait_for_build(
     )
 
 
+def wait_for_batch(
+    lab: Lab,
+    batch_id: str,
+    *,
+    on_change: Callable[[dict[str, Any]], object] | None = None,
+    timeout: float = TIMEOUT_SECONDS,
+) -> dict[str, Any]:
+    """Wait until a batch build is complete; returns it as BatchGetBuildBatches describes it.
+
+    Raises:
+        LookupError: there is no such batch build.
+        TimeoutError: it is not complete in time (seconds).
+    """
+
+    def read() -> dict[str, Any]:
+        batches = lab.client("codebuild").batch_get_build_batches(ids=[batch_id])["buildBatches"]
+        if not batches:
+            raise LookupError(f"CodeBuild has no batch build {batch_id}")
+        return batches[0]
+
+    return _until(
+        lab, read, lambda batch: batch["complete"], on_change, timeout, f"Batch build {batch_id}"
+    )
+
+
 def wait_for_deployment(
     lab: Lab,
     deployment_id: str,
@@ -160,5 +185,5 @@ def _state(now: Any) -> str:
         running = [action.name for action in now.actions if action.status == "InProgress"]
         return f"{now.status}, at {', '.join(running) or 'no action'}"
     if isinstance(now, dict):
-        return str(now.get("buildStatus") or now.get("status"))
+        return str(now.get("buildStatus") or now.get("buildBatchStatus") or now.get("status"))
     return "nothing yet"

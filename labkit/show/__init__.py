@@ -5,6 +5,7 @@ Everything has a form that can be saved and read without a kernel, and says in w
 
 from labkit.show import terminal
 from labkit.show.diagram import Diagram, diagram
+from labkit.show.following import follow
 from labkit.show.live import LiveView, live
 from labkit.show.logs import log
 from labkit.show.pipeline import PipelineView, pipeline
@@ -17,6 +18,7 @@ __all__ = [
     "Site",
     "Sites",
     "diagram",
+    "follow",
     "link",
     "live",
     "log",

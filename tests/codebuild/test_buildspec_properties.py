@@ -186,7 +186,8 @@ def artifacts_project(bench: Any) -> str:
 def _project(bench: Any, name: str) -> str:
     """A project with a place for artifacts, and for a cache."""
     target = {"type": "S3", "location": bench.bucket, "packaging": "ZIP", "name": name}
-    return str(bench.project(artifacts=target))
+    cache = {"type": "S3", "location": f"{bench.bucket}/{uuid4()}"}
+    return str(bench.project(artifacts=target, cache=cache))
 
 
 @given(st.lists(SPECS, min_size=2, max_size=2))
@@ -215,6 +216,7 @@ def test_builds_of_extreme_values_end(bench: Any, artifacts_project: str) -> Non
         {"artifacts": {"files": [long, "[", "**" * 30 + "x", ""], "base-directory": long}},
         {"artifacts": {"files": "*", "name": long, "s3-prefix": long}},
         {"artifacts": {"files": "*", "base-directory": "'\"`$("}},
+        {"artifacts": {"files": "*", "base-directory": "a**/b"}},
         {"cache": {"paths": [long, "", "[", "/"], "key": long, "fallback-keys": [long] * 9}},
         {"reports": {long: {"files": long, "file-format": "x"}, "": {"files": "["}}},
     ]
@@ -269,8 +271,29 @@ def test_paths_lead_to_nothing_beside_the_build(
     assert _around(bench) == before
     found = bench.aws.client("s3").list_objects_v2(Bucket=bench.bucket, Prefix=key)
     if found["KeyCount"]:
-        assert set(bench.unzip(key)) <= {"mine.txt", "link", "up", "loop"}
+        # a link is kept as one, or followed within the build's directories
+        assert {Path(name).name for name in bench.unzip(key)} <= {"mine.txt", "link", "up", "loop"}
         assert "root:" not in "".join(bench.unzip(key).values())
+
+
+def test_links_are_followed_within_the_build_alone(bench: Any) -> None:
+    """AWS follows all: there, the whole container is the build's; here, the disk is the learner's."""
+    key = f"links-{uuid4()}.zip"
+    commands = [
+        "mkdir out",
+        "echo one > one; echo two > /tmp/two; echo three > $HOME/three",
+        "cd out; ln -s ../one .; ln -s /tmp/two .; ln -s $HOME/three .; ln -s $CODEBUILD_SRC_DIR/one four",
+        "ln -s /etc/passwd out; ln -s /etc etc",
+    ]
+    spec = {
+        "version": 0.2,
+        "phases": {"build": {"commands": commands}},
+        "artifacts": {"files": "**/*", "base-directory": "$CODEBUILD_SRC_DIR/out"},
+    }
+    build = bench.wait(_start(bench, _project(bench, key), json.dumps(spec)))
+    assert build["buildStatus"] == "SUCCEEDED", "\n".join(bench.log(build))
+    assert bench.unzip(key) == {"one": "one\n", "two": "two\n", "three": "three\n", "four": "one\n"}
+    assert any("Skipping invalid file path out: " in line for line in bench.log(build))
 
 
 def _around(bench: Any) -> set[str]:

@@ -18,11 +18,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from labkit.cloud.archives import pack
 from labkit.cloud.clients import Session
 from labkit.cloud.codebuild.buildspec import ArtifactSpec, Buildspec
+from labkit.cloud.codebuild.isolation import Guest
 from labkit.cloud.codebuild.logs import BuildLog
 from labkit.cloud.codebuild.models import Build, PhaseFailed
 from labkit.cloud.codebuild.preparation import Prepared
 
 Target = dict[str, Any]
+_MOST_LINKS = 40  # of one file, as Linux follows them
 
 
 class ArtifactError(Exception):
@@ -70,8 +72,14 @@ def _one(
     if spec is None:
         log.agent("No artifacts defined in buildspec")
         raise ArtifactError("no matching artifact paths found")
-    found = find(prepared.source, _expanded(spec, prepared), log.agent)
+    found = find(prepared, _expanded(spec, prepared), log.agent)
+    if not (found.spec.symlinks and _zipped(target)):
+        found = _own(found, prepared.guest, log.agent)
     return _Store(build, session, target).put(found, found.spec)
+
+
+def _zipped(target: Target) -> bool:
+    return target["type"] == "CODEPIPELINE" or target.get("packaging") == "ZIP"
 
 
 def _expanded(spec: ArtifactSpec, prepared: Prepared) -> ArtifactSpec:
@@ -124,7 +132,7 @@ def pattern(glob: str) -> re.Pattern[str]:
     return re.compile(text, re.DOTALL)
 
 
-def find(source: Path, spec: ArtifactSpec, say: Callable[[str], None]) -> Found:
+def find(prepared: Prepared, spec: ArtifactSpec, say: Callable[[str], None]) -> Found:
     """The files of an artifact, by their names in it.
 
     Args:
@@ -134,7 +142,7 @@ def find(source: Path, spec: ArtifactSpec, say: Callable[[str], None]) -> Found:
         ArtifactError: nothing matches, or the base directory is not the build's.
     """
     say(f"Expanding base directory path: {spec.base_directory}")
-    base = _base_directory(source, spec.base_directory)
+    base = _base_directory(prepared.source, prepared.guest, spec.base_directory)
     if base is None:
         raise ArtifactError(f"no matching base directory path found for {spec.base_directory}")
     say("Assembling file list")
@@ -144,7 +152,7 @@ def find(source: Path, spec: ArtifactSpec, say: Callable[[str], None]) -> Found:
     chosen: dict[str, None] = {}
     for glob in spec.files:
         say(f"Expanding {glob}")
-        rule = pattern(_relative(glob, base))
+        rule = pattern(glob.removeprefix(f"{prepared.guest.inside(base)}/"))
         matching = [name for name in present if rule.fullmatch(name)]
         if not matching and not any(sign in glob for sign in "*?"):
             say(f"Skipping invalid file path {glob}")
@@ -159,23 +167,54 @@ def find(source: Path, spec: ArtifactSpec, say: Callable[[str], None]) -> Found:
     return Found({Path(name).name if flat else name: base / name for name in names}, spec)
 
 
-def _base_directory(source: Path, name: str) -> Path | None:
-    """The directory of that name below the source, whose last part may be a glob."""
-    path = Path(os.path.normpath(source / name))
-    if not path.is_relative_to(source):
+def _own(found: Found, guest: Guest, say: Callable[[str], None]) -> Found:
+    """The files that links lead to; without those that are not the build's.
+
+    On AWS the whole container is the build's; here the rest of the disk is the learner's.
+    """
+    real, files = guest.directory.resolve(), {}
+    for name, path in found.files.items():
+        lies = _followed(path, guest)
+        if lies.resolve().is_relative_to(real):
+            files[name] = lies
+        else:
+            say(f"Skipping invalid file path {name}: it is a link out of the build's directories")
+    if not files:
+        raise ArtifactError("no matching artifact paths found")
+    return Found(files, found.spec)
+
+
+def _followed(path: Path, guest: Guest) -> Path:
+    """Where a file lies, its links read as the build's commands see them."""
+    for _ in range(_MOST_LINKS):
+        if not path.is_symlink():
+            break
+        target = path.readlink()
+        path = guest.outside(str(target)) if target.is_absolute() else path.parent / target
+    return path
+
+
+def _base_directory(source: Path, guest: Guest, name: str) -> Path | None:
+    """The directory of that name below the source, whose last part may be a glob.
+
+    One that is named from the root on may be any of the build's: another source's, for one.
+    """
+    path = Path(os.path.normpath(source / guest.outside(name)))
+    top = guest.directory if Path(name).is_absolute() else source
+    real = guest.directory.resolve()
+    if not (path.is_relative_to(top) and path.resolve().is_relative_to(real)):
         # on AWS the whole container is the build's; here the rest of the disk is the learner's
         raise ArtifactError(
             f"base-directory {name} is outside the source directory, which the lab does not allow"
         )
     if path.is_dir():
         return path
-    matching = sorted(source.glob(os.path.relpath(path, source)))
-    return next((found for found in matching if found.is_dir()), None)
-
-
-def _relative(glob: str, base: Path) -> str:
-    """A glob that begins with the base directory's own path, without it."""
-    return glob.removeprefix(f"{base}/")
+    try:
+        matching = sorted(top.glob(os.path.relpath(path, top)))
+    except ValueError:  # what is no glob to Python, as `a**`, matches nothing
+        return None
+    inside = (found for found in matching if found.resolve().is_relative_to(real))
+    return next((found for found in inside if found.is_dir()), None)
 
 
 def _walk(base: Path, *, links: bool) -> Iterator[str]:
@@ -209,10 +248,9 @@ class _Store:
             ArtifactError: S3 refused.
         """
         bucket, key = self.target["location"], self._key(spec)
-        zipped = self.target["type"] == "CODEPIPELINE" or self.target.get("packaging") == "ZIP"
         sums: Target = {}
         try:
-            if zipped:
+            if _zipped(self.target):
                 body = pack(found.files, links=found.spec.symlinks)
                 self._put(bucket, key, body)
                 sums = {

@@ -30,10 +30,9 @@ from typing import Any
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud import runtime
 from labkit.cloud.clients import Session
 from labkit.cloud.codebuild.artifacts import pattern
-from labkit.cloud.codebuild.models import Build, Project
+from labkit.cloud.codebuild.models import Build, Project, cache_directory
 from labkit.cloud.codebuild.preparation import Prepared
 
 LOCAL_CUSTOM, LOCAL_DOCKER = "LOCAL_CUSTOM_CACHE", "LOCAL_DOCKER_LAYER_CACHE"
@@ -209,7 +208,7 @@ class Cache:
                 yield text, base
 
     def _kept(self, text: str) -> Path:
-        return _local(self.build.project) / hashlib.sha256(text.encode()).hexdigest()[:16]
+        return cache_directory(self.build.project) / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     # paths
 
@@ -279,12 +278,7 @@ class Cache:
 def invalidate(project: Project) -> None:
     """Have no later build find what earlier ones kept."""
     project.cache_version += 1
-    shutil.rmtree(_local(project), ignore_errors=True)
-
-
-def _local(project: Project) -> Path:
-    name = hashlib.sha256(project.arn.encode()).hexdigest()[:16]
-    return runtime.current().directory("cache", "codebuild") / name
+    shutil.rmtree(cache_directory(project), ignore_errors=True)
 
 
 def _exists(s3: Any, bucket: str, key: str) -> bool:

@@ -152,6 +152,7 @@ def _about(build: Build, source: str) -> dict[str, str]:
     url = f"https://{build.region}.console.aws.amazon.com/codebuild/home?region={build.region}"
     found = {
         "CODEBUILD_BATCH_BUILD_IDENTIFIER": build.batch_identifier,
+        **build.webhook,
         "CODEBUILD_BUILD_ARN": build.arn,
         "CODEBUILD_BUILD_ID": build.id,
         "CODEBUILD_BUILD_NUMBER": str(build.number),

@@ -5,15 +5,18 @@ AWS page: "Build" in the CodeBuild API Reference.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moto.core.base_backend import BackendDict, BaseBackend
 
+from labkit.cloud import runtime
 from labkit.cloud.service import AWSError
 
 if TYPE_CHECKING:
@@ -62,6 +65,27 @@ class Phase:
 
 
 @dataclass
+class Webhook:
+    """A project's webhook; `declared` is what its owner said of it."""
+
+    declared: Fields
+    payload_url: str
+    secret: str = field(repr=False)
+    secret_changed: datetime = field(default_factory=now)
+
+    def fields(self, repository: str) -> Fields:
+        """The webhook as it is shown: without its secret."""
+        return {
+            "url": f"{repository.removesuffix('.git')}/hooks/{self.payload_url[-8:]}",
+            "payloadUrl": self.payload_url,
+            "lastModifiedSecret": self.secret_changed,
+            "status": "ACTIVE",
+            "buildType": "BUILD",
+            **self.declared,
+        }
+
+
+@dataclass
 class Project:
     """A build project; `declared` is what its owner said of it."""
 
@@ -70,6 +94,7 @@ class Project:
     created: datetime = field(default_factory=now)
     modified: datetime = field(default_factory=now)
     next_build_number: int = 1
+    webhook: Webhook | None = None
     cache_version: int = 0  # InvalidateProjectCache counts it up
     next_batch_number: int = 1
 
@@ -90,10 +115,21 @@ class Project:
         return {
             **defaults,
             **shown,
+            **(
+                {"webhook": self.webhook.fields(self.declared["source"].get("location", ""))}
+                if self.webhook
+                else {}
+            ),
             "arn": self.arn,
             "created": self.created,
             "lastModified": self.modified,
         }
+
+
+def cache_directory(project: Project) -> Path:
+    """Where a project's LOCAL cache lies on this machine; it may not be there."""
+    name = hashlib.sha256(project.arn.encode()).hexdigest()[:16]
+    return runtime.current().directory("cache", "codebuild") / name
 
 
 @dataclass
@@ -115,6 +151,7 @@ class Build:
     artifact: Fields = field(default_factory=dict)
     secondary_artifacts: list[Fields] = field(default_factory=list)
     s3_log_arn: str | None = None
+    webhook: dict[str, str] = field(default_factory=dict)  # CODEBUILD_WEBHOOK_*
     auto_retry_number: int = 0
     next_auto_retry: str | None = None  # ARNs of builds
     previous_auto_retry: str | None = None
@@ -266,6 +303,22 @@ def _cloudwatch(settings: Fields) -> Fields:
     return (settings.get("logsConfig") or {}).get("cloudWatchLogs") or {}
 
 
+@dataclass(frozen=True)
+class SourceCredentials:
+    """How to sign in to one source provider."""
+
+    arn: str
+    server_type: str
+    auth_type: str
+    token: str = field(repr=False)
+    username: str | None = None
+
+    @property
+    def basic(self) -> str:
+        """`user:password` for git over HTTP; a personal access token goes with any user."""
+        return f"{self.username or 'x-access-token'}:{self.token}"
+
+
 class CodeBuildBackend(BaseBackend):
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
@@ -275,7 +328,13 @@ class CodeBuildBackend(BaseBackend):
         self.batches: dict[str, Batch] = {}  # by id, oldest first
         self.batch_tokens: dict[str, tuple[datetime, Fields, Batch]] = {}
         self.expected: dict[str, Callable[[], Build]] = {}  # builds that batches ask for
+        self.credentials: dict[str, SourceCredentials] = {}  # by ARN
         self.lock = threading.RLock()
+
+    @property
+    def sign_ins(self) -> dict[str, str]:
+        """`user:password` of each source type that there are credentials for."""
+        return {item.server_type: item.basic for item in self.credentials.values()}
 
     def project(self, name_or_arn: str) -> Project:
         """The project of that name or ARN.

@@ -26,7 +26,12 @@ from labkit.cloud.codebuild.buildspec import (
 )
 from labkit.cloud.codebuild.isolation import Guest
 from labkit.cloud.codebuild.logs import BuildLog
-from labkit.cloud.codebuild.models import Build, PhaseFailed
+from labkit.cloud.codebuild.models import (
+    Build,
+    PhaseFailed,
+    cache_directory,
+    codebuild_backends,
+)
 from labkit.cloud.codebuild.shell import Shell
 from labkit.cloud.codebuild.source import Fetcher, SourceError
 
@@ -113,7 +118,14 @@ class _Preparation:
         self.write = write
         self.guest = Guest(directory)
         self.source = self._source_directory()
-        self.fetcher = Fetcher(session, build.owner)
+        kept = build.settings.get("cache") or {}
+        local = "LOCAL_SOURCE_CACHE" in (kept.get("modes") or [])
+        self.fetcher = Fetcher(
+            session,
+            build.owner,
+            codebuild_backends[build.account][build.region].sign_ins,
+            cache_directory(build.project) / "git" if local else None,
+        )
 
     def run(self) -> Prepared:
         self.log.agent("Waiting for DOWNLOAD_SOURCE")

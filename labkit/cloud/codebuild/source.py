@@ -6,21 +6,19 @@ AWS pages: "ProjectSource" in the CodeBuild API Reference; "Source version sampl
 from __future__ import annotations
 
 import os
-import subprocess
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud import runtime
 from labkit.cloud.archives import ArchiveError, unpack
 from labkit.cloud.clients import Session
+from labkit.cloud.codebuild import git
 from labkit.cloud.codebuild.buildspec import decoded
-from labkit.cloud.codebuild.environment import git_credentials
-from labkit.cloud.codecommit.repositories import git_environment
 
-SUPPORTED = ("CODEPIPELINE", "CODECOMMIT", "S3", "NO_SOURCE")
+SUPPORTED = ("CODEPIPELINE", "CODECOMMIT", "S3", "NO_SOURCE", *git.HOSTED)
 _ARN = "arn:aws:s3:::"
 
 
@@ -42,6 +40,8 @@ class Fetcher:
 
     session: Session
     owner: str
+    tokens: Mapping[str, str] = field(default_factory=dict)  # `user:password` by source type
+    mirrors: Path | None = None  # where clones are kept between builds
 
     def fetch(self, source: dict[str, Any], version: str | None, directory: Path) -> Fetched:
         """Bring one source into `directory`, which exists and is empty.
@@ -56,7 +56,7 @@ class Fetcher:
         kind, location = source["type"], source.get("location") or ""
         if kind == "NO_SOURCE":
             return Fetched(None, "")
-        if kind == "CODECOMMIT":
+        if kind == "CODECOMMIT" or kind in git.HOSTED:
             return self._clone(source, version, directory)
         if kind == "CODEPIPELINE":
             return self._from_s3((version or location).removeprefix(_ARN), None, directory)
@@ -91,40 +91,19 @@ class Fetcher:
         return Fetched(found["Metadata"].get("codepipeline-revision"), url)
 
     def _clone(self, source: dict[str, Any], version: str | None, directory: Path) -> Fetched:
-        """AWS page: "Connect to an AWS CodeCommit repository"; a clone leaves no credentials."""
-        url, depth = source["location"], source.get("gitCloneDepth")
-        if not url.startswith(f"{runtime.current().endpoint_url}/"):
-            raise SourceError(f"{url} is not a clone URL of this lab's CodeCommit")
-        region = {"AWS_DEFAULT_REGION": self.session.region}
-        env = {**git_environment(), **self.session.environment, **region, **git_credentials()}
-        # a depth holds for a branch's tip alone
-        options = ["--depth", str(depth)] if depth and not version else []
-        self._git(["clone", "--quiet", *options, url, str(directory)], env, f"cloning {url}")
-        here = ["-C", str(directory)]
-        if version:
-            name = version.removeprefix("refs/heads/").removeprefix("refs/tags/")
-            self._git([*here, "checkout", "--quiet", name, "--"], env, f"checking out {version}")
-        if (source.get("gitSubmodulesConfig") or {}).get("fetchSubmodules"):
-            update = ["submodule", "--quiet", "update", "--init", "--recursive"]
-            self._git([*here, *update], env, "fetching submodules")
-        return Fetched(self._git([*here, "rev-parse", "HEAD"], env, "reading HEAD"), url)
-
-    def _git(self, arguments: list[str], env: dict[str, str], doing: str) -> str:
-        lab = runtime.current()
-        git = lab.processes.start(
-            ["git", *arguments],
-            owner=self.owner,
-            env=env,
-            cwd=lab.state_dir,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+        clone = git.Clone(
+            source,
+            version,
+            directory,
+            self.session,
+            self.owner,
+            token=self.tokens.get(source["type"]),
+            mirrors=self.mirrors,
         )
-        output, errors = (text.decode("utf-8", "replace").strip() for text in git.communicate())
-        if git.returncode:
-            last = (errors.splitlines() or ["git failed"])[-1]
-            raise SourceError(f"git: {last} ({doing})")
-        return output
+        try:
+            return Fetched(clone.bring(), clone.url)
+        except git.GitError as error:
+            raise SourceError(str(error)) from error
 
 
 def _folder(s3: Any, bucket: str, prefix: str, directory: Path) -> Fetched:

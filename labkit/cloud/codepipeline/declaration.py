@@ -1,100 +1,81 @@
 """The rules a pipeline declaration has to keep, checked on create and on update.
 
+`action_rules` has those of one action, `v2_rules` those of what only V2 pipelines declare.
+
 AWS pages: "CodePipeline pipeline structure reference"; "Quotas in AWS CodePipeline".
 """
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
-from importlib.resources import files
 from typing import Any, NoReturn
 
+import boto3
+
+from labkit.cloud.codepipeline import v2_rules
+from labkit.cloud.codepipeline.action_rules import check_action
+from labkit.cloud.codepipeline.registry import Registry
 from labkit.cloud.service import AWSError
 
 Declaration = dict[str, Any]
+MAX_STAGES = 50
+MAX_ACTIONS_IN_STAGE = 50
+MAX_ACTIONS = 1000
 
 
-def check(declaration: Declaration) -> None:
-    """Refuse a declaration that breaks one of AWS's rules, or asks for what the lab does not do.
+def check(declaration: Declaration, registry: Registry) -> None:
+    """Refuse a declaration that breaks one of AWS's rules.
 
     Raises:
-        AWSError: InvalidStructureException, InvalidStageDeclarationException or
-            InvalidActionDeclarationException, with what is wrong and where.
+        AWSError: InvalidStructureException, InvalidStageDeclarationException,
+            InvalidActionDeclarationException or InvalidBlockerDeclarationException, with what is
+            wrong and where.
     """
-    _check_supported(declaration)
-    _check_artifact_store(declaration)
+    pipeline_type = declaration.get("pipelineType", "V1")
     stages = declaration["stages"]
+    v2_rules.check_type(declaration)
+    _check_stages(stages)
+    mode = declaration.get("executionMode", "SUPERSEDED")
+    for index, stage in enumerate(stages):
+        _check_stage(stage, first=index == 0)
+        for action in stage["actions"]:
+            check_action(action, pipeline_type, registry)
+        v2_rules.check_conditions(stage, first=index == 0, mode=mode)
+    _check_artifacts(stages)
+    _check_namespaces(stages)
+    v2_rules.check_variables(declaration)
+    v2_rules.check_triggers(declaration)
+    _check_stores(declaration, registry.region_name)
+
+
+def _check_stages(stages: list[Declaration]) -> None:
     if len(stages) < 2:
         _structure(
             f"Pipeline has only {len(stages)} stage(s). There should be a minimum of 2 stages in a pipeline"
         )
-    if len(stages) > 50:
-        _structure("Pipeline has more than 50 stages")
+    if len(stages) > MAX_STAGES:
+        _structure(f"Pipeline has {len(stages)} stages. The maximum is {MAX_STAGES}")
+    count = sum(len(stage["actions"]) for stage in stages)
+    if count > MAX_ACTIONS:
+        _structure(f"Pipeline has {count} actions. The maximum is {MAX_ACTIONS}")
     _check_unique("stage", [stage["name"] for stage in stages], "the pipeline")
-    for index, stage in enumerate(stages):
-        _check_stage(stage, first=index == 0)
-    _check_artifacts(stages)
-    _check_namespaces(stages)
-
-
-def action_type(declaration: Declaration) -> dict[str, Any] | None:
-    """The catalogue's row for an action's type, or None."""
-    kind = declaration["actionTypeId"]
-    for row in _catalogue():
-        if (row["category"], "AWS", row["provider"], "1") == (
-            kind["category"],
-            kind["owner"],
-            kind["provider"],
-            kind["version"],
-        ):
-            return row
-    return None
-
-
-@cache
-def _catalogue() -> list[dict[str, Any]]:
-    text = files("labkit.cloud.codepipeline.actions").joinpath("catalogue.toml").read_text()
-    return tomllib.loads(text)["action"]
-
-
-def catalogue() -> list[dict[str, Any]]:
-    """Every action type that the lab runs."""
-    return list(_catalogue())
-
-
-def _check_supported(declaration: Declaration) -> None:
-    """What AWS has and the lab does not is refused by name, never accepted and left undone."""
-    mode = declaration.get("executionMode", "SUPERSEDED")
-    if mode != "SUPERSEDED":
-        _structure(f"The lab's local AWS does not support execution mode {mode} yet")
-    if declaration.get("triggers"):
-        _structure("The lab's local AWS does not support triggers of git connections yet")
-    if declaration.get("artifactStores"):
-        _structure("The lab's local AWS does not support artifactStores (cross-Region actions) yet")
-    for stage in declaration["stages"]:
-        for key in ("beforeEntry", "onSuccess", "onFailure"):
-            if stage.get(key):
-                _structure(
-                    f"The lab's local AWS does not support {key} (stage '{stage['name']}') yet"
-                )
-        for action in stage["actions"]:
-            if action.get("region"):
-                _structure(
-                    f"The lab's local AWS does not support cross-Region actions (action '{action['name']}') yet"
-                )
-
-
-def _check_artifact_store(declaration: Declaration) -> None:
-    if not declaration.get("artifactStore"):
-        _structure("Pipeline must define either artifactStore or artifactStores")
 
 
 def _check_stage(stage: Declaration, *, first: bool) -> None:
     name, actions = stage["name"], stage["actions"]
+    if stage.get("blockers"):
+        raise AWSError(
+            "InvalidBlockerDeclarationException",
+            f"Stage '{name}' declares blockers, which are reserved for future use",
+        )
     if not actions:
         raise AWSError(
             "InvalidStageDeclarationException", f"Stage '{name}' must have at least one action"
+        )
+    if len(actions) > MAX_ACTIONS_IN_STAGE:
+        raise AWSError(
+            "InvalidStageDeclarationException",
+            f"Stage '{name}' has {len(actions)} actions. The maximum is {MAX_ACTIONS_IN_STAGE}",
         )
     _check_unique("action", [action["name"] for action in actions], f"stage '{name}'")
     for action in actions:
@@ -107,52 +88,6 @@ def _check_stage(stage: Declaration, *, first: bool) -> None:
             _structure(
                 f"Pipeline stage '{name}' contains source action '{action['name']}'; only the first stage may contain source actions"
             )
-        _check_action(action)
-
-
-def _check_action(action: Declaration) -> None:
-    kind, name = action["actionTypeId"], action["name"]
-    row = action_type(action)
-    if row is None:
-        _action(
-            f"ActionType (Category: '{kind['category']}', Provider: '{kind['provider']}', Owner: "
-            f"'{kind['owner']}', Version: '{kind['version']}') in action '{name}' is not available "
-            "in the lab's local AWS"
-        )
-    for what, key in (("input", "inputs"), ("output", "outputs")):
-        count, (low, high) = len(action.get(f"{what}Artifacts") or []), row[key]
-        if count < low:
-            _action(
-                f"Action '{name}' has {count} {what} artifacts which is less than the minimum of {low}"
-            )
-        if count > high:
-            _action(
-                f"Action '{name}' has {count} {what} artifacts which is more than the maximum of {high}"
-            )
-    configuration = action.get("configuration") or {}
-    for key in row["required"]:
-        if not configuration.get(key):
-            _action(
-                f"Action configuration for action '{name}' is missing required configuration '{key}'"
-            )
-    for key in configuration:
-        if key not in row["required"] + row["optional"]:
-            _action(
-                f"Action configuration for action '{name}' contains unknown configuration '{key}'"
-            )
-    _check_one_primary_source(action, configuration)
-    if action.get("timeoutInMinutes") and kind["category"] != "Approval":
-        _action(f"Action '{name}': timeoutInMinutes is only allowed on a manual approval action")
-
-
-def _check_one_primary_source(action: Declaration, configuration: dict[str, str]) -> None:
-    inputs = [artifact["name"] for artifact in action.get("inputArtifacts") or []]
-    if action["actionTypeId"]["provider"] != "CodeBuild" or len(inputs) < 2:
-        return
-    if configuration.get("PrimarySource") not in inputs:
-        _action(
-            f"Action '{action['name']}' has more than one input artifact; its configuration 'PrimarySource' must name one of them: {', '.join(inputs)}"
-        )
 
 
 def _check_artifacts(stages: list[Declaration]) -> None:
@@ -174,15 +109,81 @@ def _check_artifacts(stages: list[Declaration]) -> None:
                     _structure(
                         f"Input Artifact Bundle {artifact['name']} in action {action['name']} is not declared as Output Artifact Bundle in any of the preceding actions"
                     )
+        _check_rule_artifacts(stage, index, made)
+
+
+def _check_rule_artifacts(stage: Declaration, index: int, made: dict[str, tuple[int, int]]) -> None:
+    """Before entry, what earlier stages made; afterwards, what this stage made too."""
+    for kind in v2_rules.KINDS:
+        last = index if kind == "beforeEntry" else index + 1
+        for condition in (stage.get(kind) or {}).get("conditions") or []:
+            for rule in condition.get("rules") or []:
+                for artifact in rule.get("inputArtifacts") or []:
+                    place = made.get(artifact["name"])
+                    if place is None or place[0] >= last:
+                        _structure(
+                            f"Input Artifact Bundle {artifact['name']} in rule {rule['name']} is not declared as Output Artifact Bundle in any of the preceding actions"
+                        )
 
 
 def _check_namespaces(stages: list[Declaration]) -> None:
+    """AWS page: "Variables"."""
     actions = [action for stage in stages for action in stage["actions"]]
     names = [action["namespace"] for action in actions if action.get("namespace")]
+    artifacts = {
+        artifact["name"] for action in actions for artifact in action.get("outputArtifacts") or []
+    }
     _check_unique("namespace", names, "the pipeline")
-    for reserved in ("codepipeline", "variables"):
-        if reserved in names:
-            _structure(f"Namespace '{reserved}' is reserved")
+    for name in names:
+        if name in ("codepipeline", "variables"):
+            _structure(f"Namespace '{name}' is reserved")
+        if name in artifacts:
+            _structure(f"Namespace '{name}' is the name of an artifact too; they must differ")
+
+
+def _check_stores(declaration: Declaration, region: str) -> None:
+    """Exactly one of artifactStore and artifactStores; a store in every Region that has actions.
+
+    AWS page: "Add a cross-Region action in CodePipeline".
+    """
+    one, several = declaration.get("artifactStore"), declaration.get("artifactStores")
+    if bool(one) == bool(several):
+        _structure("Pipeline must define either artifactStore or artifactStores, and not both")
+    for name in several or {}:
+        if name not in _regions():
+            raise AWSError(
+                "ValidationException",
+                f"The region {name} specified in 'pipeline.artifactStores' is not a valid AWS Region.",
+            )
+    if several and region not in several:
+        _structure(f"artifactStores has no artifact store for the pipeline's own Region {region}")
+    for stage in declaration["stages"]:
+        for action in stage["actions"]:
+            _check_region(action, region, several or {})
+
+
+def _check_region(action: Declaration, region: str, stores: Declaration) -> None:
+    where, name, kind = action.get("region") or region, action["name"], action["actionTypeId"]
+    if where == region:
+        return
+    if where not in _regions():
+        raise AWSError(
+            "ValidationException",
+            f"The region {where} specified in action '{name}' is not a valid AWS Region.",
+        )
+    if kind["category"] == "Source" or kind["owner"] != "AWS":
+        _structure(
+            f"Action '{name}' cannot be in another Region: source, third-party and custom actions cannot be cross-Region actions"
+        )
+    if where not in stores:
+        _structure(
+            f"Action '{name}' is in Region {where}, for which artifactStores has no artifact store"
+        )
+
+
+@cache
+def _regions() -> frozenset[str]:
+    return frozenset(boto3.session.Session().get_available_regions("codepipeline"))
 
 
 def _check_unique(what: str, names: list[str], where: str) -> None:
@@ -193,7 +194,3 @@ def _check_unique(what: str, names: list[str], where: str) -> None:
 
 def _structure(message: str) -> NoReturn:
     raise AWSError("InvalidStructureException", message)
-
-
-def _action(message: str) -> NoReturn:
-    raise AWSError("InvalidActionDeclarationException", message)

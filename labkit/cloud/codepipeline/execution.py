@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud import bus
-from labkit.cloud.codepipeline import events
+from labkit.cloud.codepipeline import events, jobs
 from labkit.cloud.codepipeline.actions import (
     Action,
     ActionFailed,
@@ -46,6 +47,27 @@ PROVIDERS = {
     "CodeDeploy": codedeploy.run,
 }
 _DENIED = ("AccessDenied", "AccessDeniedException")
+
+
+def _provider(kind: dict[str, str]) -> Callable[[Action], None]:
+    """What runs an action of this type; `Category/Provider` where two categories share a name.
+
+    Raises:
+        ActionFailed: the lab does not run that provider.
+    """
+    if kind["owner"] == "Custom":
+        return jobs.run
+    provider = kind["provider"]
+    known = PROVIDERS.get(f"{kind['category']}/{provider}") or PROVIDERS.get(provider)
+    if known is None and kind["owner"] == "ThirdParty" and kind["category"] != "Source":
+        return jobs.run
+    if known is None:
+        raise ActionFailed(
+            "ConfigurationError",
+            f"The lab's local AWS does not run {kind['category']} actions of provider {provider} "
+            "(nothing was done)",
+        )
+    return known
 
 
 def start(
@@ -296,7 +318,7 @@ def _perform(pipeline: Pipeline, execution: Execution, stage_run: StageRun, run:
         run.inputs = [execution.artifacts[name] for name in names]
         outputs = run.declaration.get("outputArtifacts") or []
         run.outputs = [view.new_artifact(item["name"]) for item in outputs]
-        PROVIDERS[run.declaration["actionTypeId"]["provider"]](view)
+        _provider(run.declaration["actionTypeId"])(view)
     except ActionFailed as failed:
         error = {"code": failed.code, "message": failed.message}
     except ClientError as refused:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from labkit.cloud.codepipeline import catalogue, jobs
 from labkit.cloud.codepipeline.models import ActionRun, Execution, Pipeline, Stage
+from labkit.cloud.codepipeline.registry import registries
 
 
 def pipeline_state(pipeline: Pipeline) -> dict[str, Any]:
@@ -124,12 +126,17 @@ def action_detail(pipeline: Pipeline, execution: Execution, run: ActionRun) -> d
         "externalExecutionUrl": run.external_url,
         "errorDetails": run.error,
     }
+    registry = registries[pipeline.account_id][pipeline.region]
+    secret = catalogue.secret_keys(catalogue.find(registry, run.declaration["actionTypeId"]))
     action_input = {
         "actionTypeId": run.declaration["actionTypeId"],
-        "configuration": run.declaration.get("configuration") or {},
-        "resolvedConfiguration": run.configuration,
+        "configuration": catalogue.masked_configuration(registry, run.declaration),
+        "resolvedConfiguration": {
+            key: catalogue.SECRET if key in secret else value
+            for key, value in run.configuration.items()
+        },
         "roleArn": run.declaration.get("roleArn"),
-        "region": pipeline.region,
+        "region": run.declaration.get("region") or pipeline.region,
         "inputArtifacts": [artifact.location for artifact in run.inputs],
         "namespace": run.declaration.get("namespace"),
     }
@@ -166,6 +173,11 @@ def _entity_url(pipeline: Pipeline, declared: dict[str, Any]) -> str | None:
             name, group = configuration["ApplicationName"], configuration["DeploymentGroupName"]
             return f"{console}/codedeploy/applications/{name}/deployment-groups/{group}?region={region}"
         case _:
+            registry = registries[pipeline.account_id][pipeline.region]
+            row = catalogue.find(registry, declared["actionTypeId"]) or {}
+            template = (row.get("settings") or {}).get("entityUrlTemplate")
+            if template:
+                return jobs.fill_template(template, configuration)
             return configuration.get("ExternalEntityLink")
 
 

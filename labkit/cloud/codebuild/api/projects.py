@@ -144,7 +144,7 @@ def check_declaration(declared: Answer) -> None:
     for item in (source, *(declared.get("secondarySources") or [])):
         if item["type"] not in SUPPORTED:
             invalid(f"The lab's local AWS does not support source type {item['type']} yet")
-        if item["type"] in ("CODECOMMIT", "S3") and not item.get("location"):
+        if item["type"] not in ("CODEPIPELINE", "NO_SOURCE") and not item.get("location"):
             invalid("Project source location must not be empty")
     for item in declared.get("secondarySources") or []:
         if not item.get("sourceIdentifier"):

@@ -64,7 +64,23 @@ class Action:
             source_arn=self.pipeline.arn,
         )
         own = self.declaration.get("roleArn")
-        return clients.chain_role(session, own, name, self.pipeline.arn) if own else session
+        if own:
+            session = clients.chain_role(session, own, name, self.pipeline.arn)
+        return session if session.region == self.region else session.in_region(self.region)
+
+    @property
+    def region(self) -> str:
+        """The Region the action is in: the pipeline's, or another for a cross-Region action."""
+        return self.declaration.get("region") or self.pipeline.region
+
+    @property
+    def store(self) -> dict[str, Any]:
+        """The artifact store of the action's Region.
+
+        AWS page: "Add a cross-Region action in CodePipeline".
+        """
+        declared = self.execution.declaration
+        return declared.get("artifactStore") or declared["artifactStores"][self.region]
 
     def client(self, service: str) -> Any:
         """A boto3 client that acts as this action's role."""
@@ -75,13 +91,13 @@ class Action:
 
         AWS page: "Input and output artifacts".
         """
-        store = self.execution.declaration["artifactStore"]["location"]
+        store = self.store["location"]
         suffix = "".join(secrets.choice(_ALPHABET) for _ in range(7))
         return Artifact(name, store, f"{self.pipeline.name[:20]}/{name[:10]}/{suffix}")
 
     def put_artifact(self, artifact: Artifact, body: bytes, revision: str | None) -> None:
         """Store an artifact, encrypted as the store says."""
-        key = self.execution.declaration["artifactStore"].get("encryptionKey")
+        key = self.store.get("encryptionKey")
         self.client("s3").put_object(
             Bucket=artifact.bucket,
             Key=artifact.key,

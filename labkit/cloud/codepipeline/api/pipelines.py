@@ -5,12 +5,16 @@ from __future__ import annotations
 from botocore.exceptions import ClientError
 
 from labkit.cloud import clients
+from labkit.cloud.codepipeline import catalogue
 from labkit.cloud.codepipeline import declaration as rules
 from labkit.cloud.codepipeline import execution as machine
 from labkit.cloud.codepipeline.actions import CODEPIPELINE
-from labkit.cloud.codepipeline.api.base import Answer, Operations, tag_map
+from labkit.cloud.codepipeline.api.base import Answer, Operations, check_tags, tag_map
 from labkit.cloud.codepipeline.models import Pipeline
 from labkit.cloud.service import AWSError, page
+
+# AWS page: "Quotas in AWS CodePipeline"
+MAX_PIPELINES = 1000
 
 
 class Pipelines(Operations):
@@ -20,20 +24,28 @@ class Pipelines(Operations):
                 "PipelineNameInUseException",
                 f"A pipeline with the name '{pipeline['name']}' already exists in account '{self.current_account}'",
             )
+        if len(self.backend.pipelines) >= MAX_PIPELINES:
+            raise AWSError(
+                "LimitExceededException",
+                f"The account has reached the limit of {MAX_PIPELINES} pipelines in the Region",
+            )
+        check_tags(tags)
         declared = self._checked(pipeline, version=1)
         made = Pipeline(declared, self.region, self.current_account, tags=tag_map(tags))
         made.adopt(declared)
         self.backend.pipelines[made.name] = made
-        machine.start(made, self.trigger("CreatePipeline"))
-        return {"pipeline": declared, "tags": tags or []}
+        if all("defaultValue" in item for item in declared.get("variables") or []):
+            machine.start(made, self.trigger("CreatePipeline"))
+        return {"pipeline": catalogue.masked(self.registry, declared), "tags": tags or []}
 
     def update_pipeline(self, pipeline: Answer) -> Answer:
         known = self.backend.get(pipeline["name"])
         with known.lock:
-            declared = self._checked(pipeline, version=known.declaration["version"] + 1)
+            whole = catalogue.unmasked(self.registry, pipeline, known.declaration)
+            declared = self._checked(whole, version=known.declaration["version"] + 1)
             machine.cancel(known)
             known.adopt(declared)
-        return {"pipeline": declared}
+        return {"pipeline": catalogue.masked(self.registry, declared)}
 
     def get_pipeline(self, name: str, version: int | None = None) -> Answer:
         pipeline = self.backend.get(name)
@@ -48,7 +60,7 @@ class Pipelines(Operations):
             "created": pipeline.created,
             "updated": pipeline.updated,
         }
-        return {"pipeline": declared, "metadata": metadata}
+        return {"pipeline": catalogue.masked(self.registry, declared), "metadata": metadata}
 
     def list_pipelines(self, nextToken: str | None = None, maxResults: int | None = None) -> Answer:
         found = sorted(self.backend.pipelines.values(), key=lambda pipeline: pipeline.name)
@@ -65,7 +77,7 @@ class Pipelines(Operations):
         return {}
 
     def _checked(self, declared: Answer, version: int) -> Answer:
-        rules.check(declared)
+        rules.check(declared, self.registry)
         arn = self.arn(declared["name"])
         try:
             clients.assume_role(
@@ -77,7 +89,14 @@ class Pipelines(Operations):
                 f"CodePipeline is not authorized to perform AssumeRole on role {declared['roleArn']}",
             ) from error
         defaults = {"executionMode": "SUPERSEDED", "pipelineType": "V1"}
-        return {**defaults, **declared, "version": version}
+        stages = [_filled(stage) for stage in declared["stages"]]
+        return {**defaults, **declared, "stages": stages, "version": version}
+
+
+def _filled(stage: Answer) -> Answer:
+    """A stage with what GetPipeline shows where a declaration says nothing."""
+    defaults = {"runOrder": 1, "configuration": {}, "outputArtifacts": [], "inputArtifacts": []}
+    return {**stage, "actions": [{**defaults, **action} for action in stage["actions"]]}
 
 
 def _summary(pipeline: Pipeline) -> Answer:
