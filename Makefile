@@ -17,7 +17,7 @@ test: install
 	@"$(BIN)/python" -m pytest
 
 test-fast: install
-	@"$(BIN)/python" -m pytest -m "not slow"
+	@"$(BIN)/python" -m pytest -m "not slow" -n 4
 
 check: install
 	@"$(BIN)/ruff" format --check labkit tests

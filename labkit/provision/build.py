@@ -100,8 +100,10 @@ def get_build(lab: Lab, build_id: str) -> dict[str, Any]:
 
 
 def delete_project(lab: Lab) -> None:
-    """Delete the project, its history, its test reports and its log."""
+    """Delete the project, its history, its batches, its test reports and its log."""
     codebuild = lab.client("codebuild")
+    for batch_id in batches(lab):
+        _delete_batch(codebuild, batch_id)
     with missing_is_fine():
         for page in codebuild.get_paginator("list_builds_for_project").paginate(
             projectName=lab.project
@@ -122,6 +124,26 @@ def _stop_running(codebuild: Any, ids: list[str]) -> None:
     for build in codebuild.batch_get_builds(ids=ids)["builds"]:
         if not build["buildComplete"]:
             codebuild.stop_build(id=build["id"])
+
+
+def _delete_batch(codebuild: Any, batch_id: str) -> None:
+    """Only a batch that is over can be deleted; its builds go with it."""
+    [batch] = codebuild.batch_get_build_batches(ids=[batch_id])["buildBatches"]
+    if not batch["complete"]:
+        codebuild.stop_build_batch(id=batch_id)
+    codebuild.delete_build_batch(id=batch_id)
+
+
+def batches(lab: Lab) -> list[str]:
+    """The ids of the project's batch builds."""
+    pages = (
+        lab.client("codebuild")
+        .get_paginator("list_build_batches_for_project")
+        .paginate(projectName=lab.project)
+    )
+    with missing_is_fine():
+        return [batch_id for page in pages for batch_id in page["ids"]]
+    return []
 
 
 def report_groups(lab: Lab) -> list[str]:

@@ -91,6 +91,7 @@ _KINDS: dict[str, Callable[[Lab], Iterator[str] | list[str]]] = {
     "instance": _instances,
     "security group": _security_groups,
     "build project": _projects,
+    "batch build": build.batches,
     "report group": build.report_groups,
     "log group": _log_groups,
     "bucket": _buckets,

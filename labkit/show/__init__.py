@@ -8,6 +8,7 @@ from labkit.show.diagram import Diagram, diagram
 from labkit.show.following import follow
 from labkit.show.live import LiveView, live
 from labkit.show.logs import log
+from labkit.show.phase_map import phase_map
 from labkit.show.pipeline import PipelineView, pipeline
 from labkit.show.sites import Site, Sites, link, sites
 
@@ -22,6 +23,7 @@ __all__ = [
     "link",
     "live",
     "log",
+    "phase_map",
     "pipeline",
     "sites",
     "terminal",

@@ -243,9 +243,7 @@ def test_a_role_that_is_gone_fails_the_build(bench: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"source": {"type": "GITHUB", "location": "https://github.com/a/b.git"}}, "GITHUB"),
         ({"vpcConfig": {"vpcId": "vpc-1", "subnets": ["subnet-1"], "securityGroupIds": ["sg-1"]}}, "vpcConfig"),
-        ({"cache": {"type": "S3", "location": "bucket/prefix"}}, "cache type S3"),
         ({"environment": {"type": "WINDOWS_SERVER_2022_CONTAINER", "image": "x", "computeType": "BUILD_GENERAL1_MEDIUM"}}, "WINDOWS_SERVER_2022_CONTAINER"),
         ({"badgeEnabled": True}, "badgeEnabled"),
         ({"source": {"type": "NO_SOURCE"}}, "buildspec"),
@@ -379,10 +377,10 @@ def test_the_other_operations_of_projects(bench: Any) -> None:
     assert {item["platform"] for item in platforms} == {"AMAZON_LINUX_2", "UBUNTU"}
     assert bench.codebuild.list_shared_projects()["projects"] == []
     project = bench.project()
-    [arn] = [item["arn"] for item in bench.codebuild.batch_get_projects(names=[project])["projects"]]
+    [arn] = [
+        item["arn"] for item in bench.codebuild.batch_get_projects(names=[project])["projects"]
+    ]
     visibility = bench.codebuild.update_project_visibility
-    assert (
-        visibility(projectArn=arn, projectVisibility="PRIVATE")["projectVisibility"] == "PRIVATE"
-    )
+    assert visibility(projectArn=arn, projectVisibility="PRIVATE")["projectVisibility"] == "PRIVATE"
     with pytest.raises(ClientError, match="does not support projectVisibility PUBLIC_READ"):
         visibility(projectArn=arn, projectVisibility="PUBLIC_READ")

@@ -9,7 +9,8 @@ part. What goes in:
 - `project`, `environment`, `start`: parameters of CreateProject, of its environment, of StartBuild;
 - `parameters`, `secrets`, `objects`: in Parameter Store, Secrets Manager (of a list, each value is
   a version) and the bucket; `deny`: actions that the service role may not do;
-- `skip_if`: a command; where it succeeds, this machine cannot show the case.
+- `skip_if`: a command; where it succeeds, this machine cannot show the case;
+- `not_yet`: why the lab does otherwise than AWS; the case must fail until it is taken away.
 
 `<bucket>`, `<arn of NAME>` and `<first version of NAME>` (of secrets) and `<5 times x>` in a text
 are replaced. What comes out, in `expect`:
@@ -55,12 +56,41 @@ ALL_PHASES = [
 GOOD = {"statusCode": "", "message": ""}
 AGENT_LINE = re.compile(r"\[Container\] \d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{6} (.*)")
 KEYS = set(
-    "name page buildspec files source archive secondary project environment start parameters "
-    "secrets objects deny skip_if expect".split()
+    [
+        "name",
+        "page",
+        "buildspec",
+        "files",
+        "source",
+        "archive",
+        "secondary",
+        "project",
+        "environment",
+        "start",
+        "parameters",
+        "secrets",
+        "objects",
+        "deny",
+        "skip_if",
+        "not_yet",
+        "expect",
+    ]
 )
 EXPECTED = set(
-    "error status without phases log log_count not_log agent variables build artifact "
-    "exported".split()
+    [
+        "error",
+        "status",
+        "without",
+        "phases",
+        "log",
+        "log_count",
+        "not_log",
+        "agent",
+        "variables",
+        "build",
+        "artifact",
+        "exported",
+    ]
 )
 
 
@@ -74,7 +104,13 @@ def test_no_case_says_what_is_not_looked_at() -> None:
     assert {key for case in CASES for key in case["expect"]} <= EXPECTED
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def _marked(case: dict[str, Any]) -> Any:
+    missing = case.get("not_yet")
+    marks = [pytest.mark.xfail(strict=True, reason=missing)] if missing else []
+    return pytest.param(case, id=case["name"], marks=marks)
+
+
+@pytest.mark.parametrize("case", [_marked(case) for case in CASES])
 def test_a_build_does_as_codebuild_does(bench: Any, case: dict[str, Any]) -> None:
     if "skip_if" in case and _succeeds(case["skip_if"]):
         pytest.skip("this machine cannot show it")
@@ -86,7 +122,7 @@ def test_a_build_does_as_codebuild_does(bench: Any, case: dict[str, Any]) -> Non
         _check_error(refused.value, expect["error"])
         return
     build = _start(bench, case)
-    log = bench.log(build)
+    log = bench.log(build) if "groupName" in build["logs"] else []
     told = "\n".join(log)
     assert build["buildStatus"] == expect.get("status", "SUCCEEDED"), told
     _check_phases(build, expect, told)

@@ -23,19 +23,24 @@ APPROVAL = {
     "name": "Approve",
     "actionTypeId": {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"},
 }
-NAMED = {
+NAMED: dict[str, Any] = {
     "@source-action": {**SOURCE_ACTION, "name": "Again", "outputArtifacts": [{"name": "Again"}]},
     "@approval": APPROVAL,
     "@source": {"name": "Source", "actions": [SOURCE_ACTION]},
 }
 
 
+def _role(aws: Any, name: str, service: str) -> str:
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    made = aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+    return made["Role"]["Arn"]
+
+
 @pytest.fixture(scope="module")
 def role(aws: Any) -> str:
-    statement = {"Effect": "Allow", "Principal": {"Service": "codepipeline.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    made = aws.client("iam").create_role(RoleName="declares", AssumeRolePolicyDocument=trust)
-    return made["Role"]["Arn"]
+    NAMED["@other-role"] = _role(aws, "builds-only", "codebuild.amazonaws.com")
+    return _role(aws, "declares", "codepipeline.amazonaws.com")
 
 
 def declaration(case: dict[str, Any], role: str) -> dict[str, Any]:
@@ -46,6 +51,9 @@ def declaration(case: dict[str, Any], role: str) -> dict[str, Any]:
         "stages": [NAMED["@source"], {"name": "Approve", "actions": [APPROVAL]}],
     }
     made = copy.deepcopy(made)
+    for path in case.get("delete") or []:
+        place, last = _place(made, path)
+        del place[last]
     for path, value in (case.get("set") or {}).items():
         place, last = _place(made, path)
         place[last] = _named(value)
@@ -53,9 +61,6 @@ def declaration(case: dict[str, Any], role: str) -> dict[str, Any]:
         for path, value in (case.get(key) or {}).items():
             place, last = _place(made, path)
             place[last].append(_named(value))
-    for path in case.get("delete") or []:
-        place, last = _place(made, path)
-        del place[last]
     return made
 
 
@@ -69,12 +74,14 @@ def _place(document: Any, path: str) -> tuple[Any, Any]:
 def _named(value: Any) -> Any:
     if isinstance(value, list):
         return [_named(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _named(item) for key, item in value.items()}
     return copy.deepcopy(NAMED.get(value, value)) if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case["case"] for case in CASES])
 def test_declaration(aws: Any, role: str, case: dict[str, Any]) -> None:
-    codepipeline = aws.client("codepipeline")
+    codepipeline = aws.unchecked("codepipeline")
     declared = declaration(case, role)
     if "code" not in case:
         made = codepipeline.create_pipeline(pipeline=declared)["pipeline"]

@@ -36,7 +36,7 @@ class Pipeline:
 
     def __init__(self, aws: Any, role: str, repository: str, name: str, stages: int = 2) -> None:
         self.api, self.name = aws.client("codepipeline"), name
-        source = {**SOURCE_ACTION, "configuration": {"RepositoryName": repository, "BranchName": "main"}, "namespace": "Source"}  # fmt: skip
+        source = {**SOURCE_ACTION, "configuration": {"RepositoryName": repository, "BranchName": "main"}, "namespace": "SourceVariables"}  # fmt: skip
         asks = [
             {"name": stage, "actions": [{**APPROVAL, "name": "Ask"}]}
             for stage in ("One", "Two", "Three")[:stages]
@@ -248,14 +248,14 @@ def test_the_same_client_token_starts_one_execution(pipeline: Pipeline) -> None:
 
 def test_an_unresolved_variable_fails_its_action(aws: Any, ingredients: tuple[str, str]) -> None:
     made = Pipeline(aws, *ingredients, "unresolved")
-    ask = {**APPROVAL, "name": "Ask", "configuration": {"CustomData": "#{Source.Nothing}"}}
+    ask = {**APPROVAL, "name": "Ask", "configuration": {"CustomData": "#{SourceVariables.Nothing}"}}
     declared = {**made.declaration}
     declared["stages"] = [declared["stages"][0], {"name": "One", "actions": [ask]}]
     made.api.update_pipeline(pipeline=declared)
     execution = made.start()
     made.wait_status(execution, "Failed")
     error = made.state("One")["actionStates"][0]["latestExecution"]["errorDetails"]
-    assert "#{Source.Nothing}" in error["message"]
+    assert "#{SourceVariables.Nothing}" in error["message"]
     made.close()
 
 

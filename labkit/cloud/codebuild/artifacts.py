@@ -146,6 +146,7 @@ def find(prepared: Prepared, spec: ArtifactSpec, say: Callable[[str], None]) -> 
     if base is None:
         raise ArtifactError(f"no matching base directory path found for {spec.base_directory}")
     say("Assembling file list")
+    say(f"Expanding {spec.base_directory}")
     say(f"Expanding file paths for base directory {spec.base_directory}")
     say("Assembling file list")
     present = sorted(_walk(base, links=spec.symlinks))

@@ -209,7 +209,10 @@ def _check_aliases(root: Node) -> None:
 
 
 def as_number(text: str) -> str:
-    """A plain scalar as YAML reads it where any type may stand: `3.10` is the number 3.1."""
+    """A plain scalar as YAML reads it where any type may stand: `3.10` is the number 3.1.
+
+    A whole number keeps its `.0`: the page "Runtime versions" writes `dotnet: 8.0` so.
+    """
     if re.fullmatch(r"[-+]?\d+\.\d*", text):
-        return repr(float(text)).removesuffix(".0")
+        return repr(float(text))
     return text

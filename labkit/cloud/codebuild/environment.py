@@ -83,6 +83,7 @@ def base(build: Build, session: Session, guest: Guest, source: Path) -> dict[str
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_ROOT_USER_ACTION": "ignore",
         "CI": "true",
+        "CODEBUILD_CI": "true",  # in no page, but in every build (kzu/til, pull request 2)
         **_about(build, guest.inside(source)),
     }
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from moto.core.base_backend import BackendDict, BaseBackend
 
 from labkit.cloud import runtime
+from labkit.cloud.codebuild.reports.models import Report, ReportGroup
 from labkit.cloud.service import AWSError
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ class Build:
     secondary_artifacts: list[Fields] = field(default_factory=list)
     s3_log_arn: str | None = None
     webhook: dict[str, str] = field(default_factory=dict)  # CODEBUILD_WEBHOOK_*
+    report_arns: list[str] = field(default_factory=list)
     auto_retry_number: int = 0
     next_auto_retry: str | None = None  # ARNs of builds
     previous_auto_retry: str | None = None
@@ -251,6 +253,7 @@ class Build:
             "exportedEnvironmentVariables": self.exported,
             "buildBatchArn": self.batch_arn,
             "autoRetryConfig": self._auto_retry(),
+            "reportArns": self.report_arns,
         }
         return {key: value for key, value in shown.items() if value is not None}
 
@@ -328,6 +331,9 @@ class CodeBuildBackend(BaseBackend):
         self.batches: dict[str, Batch] = {}  # by id, oldest first
         self.batch_tokens: dict[str, tuple[datetime, Fields, Batch]] = {}
         self.expected: dict[str, Callable[[], Build]] = {}  # builds that batches ask for
+        self.report_groups: dict[str, ReportGroup] = {}  # by ARN
+        self.reports: dict[str, Report] = {}  # by ARN, oldest first
+        self.policies: dict[str, str] = {}  # resource policies, by ARN
         self.credentials: dict[str, SourceCredentials] = {}  # by ARN
         self.lock = threading.RLock()
 

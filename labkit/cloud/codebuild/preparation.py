@@ -131,16 +131,20 @@ class _Preparation:
         self.log.agent("Waiting for DOWNLOAD_SOURCE")
         env = environment.base(self.build, self.session, self.guest, self.source)
         env |= self._primary_source()
-        env |= self._secondary_sources()
+        secondary = self._secondary_sources()
+        env |= secondary
         self.log.agent("Phase is DOWNLOAD_SOURCE")
         self.log.agent(f"CODEBUILD_SRC_DIR={self.guest.inside(self.source)}")
+        for name, value in secondary.items():
+            if name.startswith("CODEBUILD_SRC_DIR_"):
+                self.log.agent(f"{name}={value}")
         spec = parse(self._buildspec_text())
         check_can_run(spec)
         env |= self._variables(spec)
         if spec.git_credentials:
             env |= environment.git_credentials()
         env["PATH"] = environment.with_runtimes(spec, env, self.directory, self.log.agent)
-        self._tell_of(spec)
+        self.log.agent(f"Moving to directory {self.guest.inside(self.source)}")
         self._check_users(spec)
         prepared = Prepared(spec, self.source, self.guest, partial(self._shell, spec, env))
         prepared.shell_of(None)
@@ -205,13 +209,13 @@ class _Preparation:
         path = Path(os.path.normpath(self.source / (given or "buildspec.yml")))
         inside = path.is_relative_to(self.source)
         shown = self.guest.inside(path) if inside else given
-        self.log.agent(f"YAML location is {shown}")
         try:
             there = path.resolve().is_relative_to(self.source.resolve()) and path.is_file()
         except (OSError, ValueError) as error:  # a name that no file can have
             raise BuildspecError(f"stat {shown[:200]!r}: {error.args[-1]}") from error
         if not there:
             raise BuildspecError(f"stat {shown}: no such file or directory")
+        self.log.agent(f"YAML location is {shown}")
         return decoded(path.read_bytes())
 
     def _variables(self, spec: Buildspec) -> dict[str, str]:
@@ -219,14 +223,6 @@ class _Preparation:
         found, hidden = environment.variables(self.build, spec, self.session, self.log.agent)
         self.log.mask([*hidden, *self.session.environment.values()])
         return found
-
-    def _tell_of(self, spec: Buildspec) -> None:
-        say = self.log.agent
-        say(f"Moving to directory {self.guest.inside(self.source)}")
-        say("Registering with agent")
-        say(f"Phases found in YAML: {len(spec.phases)}")
-        for name, phase in spec.phases.items():
-            say(f" {name.upper()}: {len(phase.commands)} commands")
 
     def _check_users(self, spec: Buildspec) -> None:
         """AWS page: "Build specification reference for CodeBuild", run-as."""

@@ -25,8 +25,9 @@ from labkit.cloud.codebuild.buildspec import PHASES, Buildspec, OnFailure, Phase
 from labkit.cloud.codebuild.cache import Cache
 from labkit.cloud.codebuild.isolation import Guest
 from labkit.cloud.codebuild.logs import BuildLog
-from labkit.cloud.codebuild.models import Build, Phase, PhaseFailed, now
+from labkit.cloud.codebuild.models import Build, Phase, PhaseFailed, codebuild_backends, now
 from labkit.cloud.codebuild.preparation import Prepared, prepare
+from labkit.cloud.codebuild.reports.processing import process as process_reports
 from labkit.cloud.codebuild.shell import Shell
 
 logger = logging.getLogger(__name__)
@@ -116,6 +117,7 @@ class Runner:
             if self.prepared is not None:
                 self.build.on_halt(self.prepared.kill)
                 Cache(self.build, self.prepared, session, self.log.agent).restore()
+                self._tell_of_phases(self.prepared.spec)
         if self.prepared is not None:
             with disk.watched(self.build, self.prepared, self.log.agent):
                 self._commands(self.prepared.spec)
@@ -175,6 +177,12 @@ class Runner:
         self.log.agent(Guest(self.directory).description)
         if environment.get("privilegedMode"):
             self.log.agent("Privileged mode gives no Docker here: its commands fail")
+
+    def _tell_of_phases(self, spec: Buildspec) -> None:
+        self.log.agent("Registering with agent")
+        self.log.agent(f"Phases found in YAML: {len(spec.phases)}")
+        for name, phase in spec.phases.items():
+            self.log.agent(f" {name.upper()}: {len(phase.commands)} commands")
 
     def _commands(self, spec: Buildspec) -> None:
         """The four phases of commands."""
@@ -261,8 +269,8 @@ class Runner:
         if not self.uploads:
             return
         with self._phase("UPLOAD_ARTIFACTS"):
-            for report in prepared.spec.reports:
-                self.log.agent(f"Report {report} is not made: the lab has no test reports yet")
+            backend = codebuild_backends[self.build.account][self.build.region]
+            process_reports(backend, self.build, prepared, session, self.log.agent)
             artifacts.upload(self.build, prepared, session, self.log)
             Cache(self.build, prepared, session, self.log.agent).keep()
 

@@ -79,8 +79,16 @@ class FileLogStream(LogStream):
     def _size(self) -> int:
         return self._file.size if self._open else 0
 
+    @property
+    def stored_bytes(self) -> int:
+        """Its size in bytes, of which moto would keep count itself."""
+        return self._size
+
+    @stored_bytes.setter
+    def stored_bytes(self, size: int) -> None:
+        pass
+
     def to_describe_dict(self) -> Event:
-        self.stored_bytes = self._size
         shown = super().to_describe_dict()
         if self._size:
             last = self._file.time_at(self._size)

@@ -149,6 +149,9 @@ def check_declaration(declared: Answer) -> None:
     for item in declared.get("secondarySources") or []:
         if not item.get("sourceIdentifier"):
             invalid("Project secondary source must have a sourceIdentifier")
+    named = [item["sourceIdentifier"] for item in declared.get("secondarySources") or []]
+    if twice := sorted({name for name in named if named.count(name) > 1}):
+        invalid(f"Project secondary sources must not share a sourceIdentifier: {', '.join(twice)}")
     for item in declared.get("secondaryArtifacts") or []:
         if not item.get("artifactIdentifier"):
             invalid("Project secondary artifacts must have an artifactIdentifier")

@@ -92,8 +92,8 @@ def _document(text: str) -> Values:
         # the reader of a batch takes a number alone, as users of the AWS CDK reported
         raise BuildspecError(f"cannot unmarshal !!str `{version}` into float64")
     if version not in (0.1, 0.2):
-        found = "missing" if version is None else version
-        raise BuildspecError(f"invalid buildspec version: {found}. Expecting: 0.1, 0.2")
+        found = "none" if version is None else version
+        raise BuildspecError(f"invalid buildspec `version` specified: {found}, see documentation")
     return document
 
 
