@@ -5,10 +5,11 @@ AWS page: "Monitoring CodePipeline events".
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from labkit.cloud import bus
-from labkit.cloud.codepipeline.models import ActionRun, Execution, Pipeline
+from labkit.cloud.codepipeline.models import ActionRun, Execution, Pipeline, StageRun
 
 # The API's status words, as events say them.
 _STATES = {
@@ -33,10 +34,13 @@ def pipeline_changed(pipeline: Pipeline, execution: Execution, *, resumed: bool 
 
 
 def stage_changed(
-    pipeline: Pipeline, execution: Execution, stage: str, status: str, *, resumed: bool = False
+    pipeline: Pipeline, execution: Execution, run: StageRun, status: str, *, resumed: bool = False
 ) -> None:
     """Publish the state of a stage for one execution."""
-    _publish("Stage", pipeline, execution, status, resumed, {"stage": stage})
+    detail: dict[str, Any] = {"stage": run.name}
+    if run.retried_at is not None:
+        detail["stage-last-retry-attempt-time"] = _time(run.retried_at)
+    _publish("Stage", pipeline, execution, status, resumed, detail)
 
 
 def action_changed(pipeline: Pipeline, execution: Execution, run: ActionRun) -> None:
@@ -73,7 +77,7 @@ def _publish(
     common = {
         "pipeline": pipeline.name,
         "execution-id": execution.id,
-        "start-time": execution.started.strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        "start-time": _time(execution.started),
         "state": "RESUMED" if resumed else _STATES[status],
         "version": float(execution.declaration["version"]),
     }
@@ -85,6 +89,10 @@ def _publish(
         region=pipeline.region,
         resources=[pipeline.arn],
     )
+
+
+def _time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def _trigger(execution: Execution) -> dict[str, str]:

@@ -1,32 +1,15 @@
-"""The state machine: executions enter stages, actions run, stages let the next execution in.
+"""What is done to executions from outside: start, stop, retry, roll back, override, approve.
 
-Every decision is taken under the pipeline's lock, by one of the functions below; nothing waits
-there. An action runs in a thread of its own and comes back through `_finish`.
+Every decision is taken under the pipeline's lock and none of them waits; `stages` moves the
+executions on, `performing` runs their actions in threads.
 
-SUPERSEDED mode: a stage holds one execution. Before a held stage, or a disabled transition, one
-execution waits; a newer one that arrives takes its place, and the older ends Superseded.
-
-AWS pages: "How pipeline executions work"; "Stop a pipeline execution"; "Retry a failed stage".
+AWS pages: "How pipeline executions work"; "Stop a pipeline execution"; "Configure stage retry";
+"Configure stage rollback"; "How do stage conditions work?".
 """
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Callable
-
-from botocore.exceptions import BotoCoreError, ClientError
-
-from labkit.cloud import bus
-from labkit.cloud.codepipeline import events, jobs
-from labkit.cloud.codepipeline.actions import (
-    Action,
-    ActionFailed,
-    approval,
-    codebuild,
-    codecommit,
-    codedeploy,
-)
+from labkit.cloud.codepipeline import events, stages
 from labkit.cloud.codepipeline.models import (
     ActionRun,
     Execution,
@@ -35,58 +18,37 @@ from labkit.cloud.codepipeline.models import (
     StageRun,
     now,
 )
-from labkit.cloud.codepipeline.variables import resolve
 from labkit.cloud.service import AWSError
 
-logger = logging.getLogger(__name__)
-
-PROVIDERS = {
-    "CodeCommit": codecommit.run,
-    "CodeBuild": codebuild.run,
-    "Manual": approval.run,
-    "CodeDeploy": codedeploy.run,
-}
-_DENIED = ("AccessDenied", "AccessDeniedException")
-
-
-def _provider(kind: dict[str, str]) -> Callable[[Action], None]:
-    """What runs an action of this type; `Category/Provider` where two categories share a name.
-
-    Raises:
-        ActionFailed: the lab does not run that provider.
-    """
-    if kind["owner"] == "Custom":
-        return jobs.run
-    provider = kind["provider"]
-    known = PROVIDERS.get(f"{kind['category']}/{provider}") or PROVIDERS.get(provider)
-    if known is None and kind["owner"] == "ThirdParty" and kind["category"] != "Source":
-        return jobs.run
-    if known is None:
-        raise ActionFailed(
-            "ConfigurationError",
-            f"The lab's local AWS does not run {kind['category']} actions of provider {provider} "
-            "(nothing was done)",
-        )
-    return known
+MOST_AT_ONCE = 50  # executions in QUEUED and in PARALLEL mode; "Quotas in AWS CodePipeline"
+_OVERRIDABLE = ("InProgress", "Failed", "Errored")
 
 
 def start(
     pipeline: Pipeline,
     trigger: dict[str, str],
     variables: dict[str, str] | None = None,
-    source_revisions: dict[str, str] | None = None,
+    source_revisions: dict[str, dict[str, str]] | None = None,
 ) -> Execution:
     """Start an execution of the pipeline as it is now declared.
 
     Args:
         trigger: triggerType and triggerDetail.
         variables: values of the pipeline's variables; the others take their defaults.
-        source_revisions: commit ids by source action, in place of the branch's tip.
+        source_revisions: revisionType and revisionValue by source action, in place of the newest.
 
     Raises:
-        AWSError: ValidationException, a variable without a default was given no value.
+        AWSError: ValidationException, a variable without a default was given no value;
+            ConcurrentPipelineExecutionsLimitExceededException.
     """
     with pipeline.lock:
+        mode = pipeline.declaration["executionMode"]
+        if mode != "SUPERSEDED" and len(pipeline.running) >= MOST_AT_ONCE:
+            raise AWSError(
+                "ConcurrentPipelineExecutionsLimitExceededException",
+                f"The pipeline '{pipeline.name}' has {MOST_AT_ONCE} executions in progress, the "
+                f"most that there can be in {mode} mode",
+            )
         execution = Execution(
             pipeline.declaration,
             trigger,
@@ -94,9 +56,8 @@ def start(
             variables=_variables(pipeline, variables or {}),
             source_revisions=source_revisions or {},
         )
-        pipeline.executions[execution.id] = execution
-        events.pipeline_changed(pipeline, execution)
-        _arrive(pipeline, execution)
+        stages.begin(pipeline, execution)
+        stages.arrive(pipeline, execution)
     return execution
 
 
@@ -118,33 +79,34 @@ def stop(pipeline: Pipeline, execution: Execution, reason: str | None, *, abando
                 f"Pipeline execution '{execution.id}' in status {execution.status} cannot be stopped",
             )
         execution.stop_reason = reason or ""
-        _set_status(pipeline, execution, "Stopping")
-        run = _run_of(pipeline, execution)
+        stages.set_status(pipeline, execution, "Stopping")
+        run = execution.run
         if run is None:
-            _end(pipeline, execution, "Stopped")
+            stages.end(pipeline, execution, "Stopped")
             return
-        events.stage_changed(pipeline, execution, run.name, "Stopping")
+        if run.status != "Stopping":
+            events.stage_changed(pipeline, execution, run, "Stopping")
         run.status = "Stopping"
         for action in run.in_progress() if abandon else []:
-            _set_action(pipeline, execution, action, "Abandoned")
-        _settle(pipeline, execution, run)
+            stages.abandon(pipeline, execution, action)
+        stages.settle(pipeline, execution, run)
 
 
 def cancel(pipeline: Pipeline) -> None:
-    """End all executions after an edit: the waiting ones at once, the others after their actions.
+    """End executions after an edit: the waiting ones at once, the others after their actions.
 
-    AWS page: "How pipeline executions work", editing while an execution runs.
+    Those of PARALLEL mode run on as they were declared. AWS page: "How pipeline executions work",
+    editing while an execution runs.
     """
     with pipeline.lock:
-        for execution in list(pipeline.executions.values()):
-            if execution.over:
+        for execution in list(pipeline.running.values()):
+            if execution.mode == "PARALLEL":
                 continue
             execution.cancelled = True
-            run = _run_of(pipeline, execution)
-            if run is None:
-                _end(pipeline, execution, "Cancelled")
+            if execution.run is None:
+                stages.end(pipeline, execution, "Cancelled")
             else:
-                _settle(pipeline, execution, run)
+                stages.settle(pipeline, execution, execution.run)
 
 
 def retry(pipeline: Pipeline, stage: Stage, execution: Execution, mode: str) -> None:
@@ -154,42 +116,87 @@ def retry(pipeline: Pipeline, stage: Stage, execution: Execution, mode: str) -> 
         mode: FAILED_ACTIONS or ALL_ACTIONS.
 
     Raises:
-        AWSError: StageNotRetryableException, NotLatestPipelineExecutionException.
+        AWSError: StageNotRetryableException, NotLatestPipelineExecutionException,
+            ConcurrentPipelineExecutionsLimitExceededException.
     """
     with pipeline.lock:
-        run = stage.latest
-        if run is None or run.execution_id != execution.id or stage.holder:
-            raise AWSError(
-                "NotLatestPipelineExecutionException",
-                f"Execution '{execution.id}' is not the latest in stage '{stage.name}'",
-            )
+        run = _latest(pipeline, stage, execution)
         if run.status not in ("Failed", "Stopped") or run.in_progress():
             raise AWSError(
                 "StageNotRetryableException", f"Stage '{stage.name}' has status {run.status}"
             )
-        if execution.declaration is not pipeline.declaration:
+        if execution.mode != "PARALLEL" and execution.declaration is not pipeline.declaration:
             raise AWSError(
                 "StageNotRetryableException",
                 f"The pipeline has changed since execution '{execution.id}' ran",
             )
-        stage.holder, run.status, run.attempts = execution.id, "InProgress", run.attempts + 1
-        execution.status, execution.updated = "InProgress", now()
-        execution.stop_reason, execution.attempts = None, execution.attempts + 1
-        events.pipeline_changed(pipeline, execution, resumed=True)
-        events.stage_changed(pipeline, execution, stage.name, "InProgress", resumed=True)
-        keep = ("Succeeded",) if mode == "FAILED_ACTIONS" else ()
-        run.actions = {
-            name: action for name, action in run.actions.items() if action.status in keep
-        }
-        _settle(pipeline, execution, run)
+        _reopen(pipeline, stage, execution, run)
+        stages.retry(pipeline, execution, run, mode, "ManualStageRetry")
 
 
-def admit_waiting(pipeline: Pipeline, stage: Stage) -> None:
-    """Let the execution that waits before `stage` in, if it may enter now."""
+def roll_back(pipeline: Pipeline, stage: Stage, target: Execution) -> Execution:
+    """Run a stage again with the revisions and artifacts of an execution that succeeded in it.
+
+    Raises:
+        AWSError: UnableToRollbackStageException, PipelineExecutionOutdatedException,
+            ConflictException.
+    """
     with pipeline.lock:
-        if stage.inbound and stage.enabled and stage.holder is None:
-            execution, stage.inbound = pipeline.executions[stage.inbound], None
-            _enter(pipeline, stage, execution)
+        if pipeline.declaration["executionMode"] == "PARALLEL":
+            raise _no_rollback("stages of a pipeline in PARALLEL mode cannot be rolled back")
+        if stage is pipeline.stages[0]:
+            raise _no_rollback(f"stage '{stage.name}' is the source stage")
+        if target.type == "ROLLBACK":
+            raise _no_rollback(f"execution '{target.id}' is itself a rollback")
+        if target.declaration["version"] != pipeline.declaration["version"]:
+            raise AWSError(
+                "PipelineExecutionOutdatedException",
+                f"The pipeline's structure has changed since execution '{target.id}'",
+            )
+        if not stages.succeeded_in(target, stage.name):
+            raise _no_rollback(f"execution '{target.id}' did not succeed in stage '{stage.name}'")
+        if stage.holder is not None:
+            raise AWSError(
+                "ConflictException",
+                f"Stage '{stage.name}' is in progress with execution '{stage.holder}'. Try again later",
+            )
+        trigger = {"triggerType": "ManualRollback", "triggerDetail": target.id}
+        return stages.roll_back(pipeline, stage, target, trigger)
+
+
+def override(pipeline: Pipeline, stage: Stage, execution: Execution, kind: str) -> None:
+    """Let an execution go on past a condition that is not met, or not yet.
+
+    Args:
+        kind: beforeEntry or onSuccess.
+
+    Raises:
+        AWSError: ConditionNotOverridableException, NotLatestPipelineExecutionException,
+            ConcurrentPipelineExecutionsLimitExceededException.
+    """
+    with pipeline.lock:
+        run = _latest(pipeline, stage, execution, inside=True)
+        condition = run.conditions.get(kind)
+        if condition is None or condition.status not in _OVERRIDABLE:
+            told = "has not been evaluated" if condition is None else f"is {condition.status}"
+            raise AWSError(
+                "ConditionNotOverridableException",
+                f"The {kind} condition of stage '{stage.name}' {told}",
+            )
+        if condition.declaration.get("result") == "SKIP" or run.status == "Stopping":
+            raise AWSError(
+                "ConditionNotOverridableException",
+                f"The {kind} condition of stage '{stage.name}' has the result SKIP, or is stopping",
+            )
+        for rule in condition.rules.values():
+            if rule.status == "InProgress":
+                stages.abandon(pipeline, execution, rule)
+        condition.status, condition.updated = "Overridden", now()
+        if run.status != "InProgress":
+            _reopen(pipeline, stage, execution, run)
+            run.status = "InProgress"
+            events.stage_changed(pipeline, execution, run, "InProgress", resumed=True)
+        stages.settle(pipeline, execution, run)
 
 
 def answer_approval(
@@ -199,6 +206,43 @@ def answer_approval(
     with pipeline.lock:
         run.answer, run.updated, run.updated_by, run.token = result, now(), principal_arn, None
         run.answered.set()
+
+
+def _latest(
+    pipeline: Pipeline, stage: Stage, execution: Execution, *, inside: bool = False
+) -> StageRun:
+    """The execution's passage through the stage, if no other execution has entered since.
+
+    Args:
+        inside: whether the execution may be in the stage now.
+    """
+    run = execution.passed.get(stage.name)
+    others = () if not inside else (execution.id,)
+    if execution.mode == "PARALLEL":
+        current = run is not None and (inside or execution.run is None)
+    else:
+        current = run is not None and stage.latest is run and stage.holder in (None, *others)
+    if run is None or not current:
+        raise AWSError(
+            "NotLatestPipelineExecutionException",
+            f"Execution '{execution.id}' is not the latest in stage '{stage.name}'",
+        )
+    return run
+
+
+def _reopen(pipeline: Pipeline, stage: Stage, execution: Execution, run: StageRun) -> None:
+    """An execution that was over goes on in the stage where it ended."""
+    if execution.mode != "SUPERSEDED" and len(pipeline.running) >= MOST_AT_ONCE:
+        raise AWSError(
+            "ConcurrentPipelineExecutionsLimitExceededException",
+            f"The pipeline '{pipeline.name}' has {MOST_AT_ONCE} executions in progress",
+        )
+    if execution.mode != "PARALLEL":
+        stage.holder = execution.id
+    execution.run, execution.status, execution.updated = run, "InProgress", now()
+    execution.stop_reason, execution.attempts = None, execution.attempts + 1
+    pipeline.running[execution.id] = execution
+    events.pipeline_changed(pipeline, execution, resumed=True)
 
 
 def _variables(pipeline: Pipeline, given: dict[str, str]) -> dict[str, str]:
@@ -213,151 +257,5 @@ def _variables(pipeline: Pipeline, given: dict[str, str]) -> dict[str, str]:
     return values
 
 
-def _stage_of(pipeline: Pipeline, execution: Execution) -> Stage | None:
-    """The stage that the execution is in; None while it waits, or when an edit removed the stage."""
-    return next((stage for stage in pipeline.stages if stage.holder == execution.id), None)
-
-
-def _run_of(pipeline: Pipeline, execution: Execution) -> StageRun | None:
-    stage = _stage_of(pipeline, execution)
-    return stage.latest if stage else None
-
-
-def _arrive(pipeline: Pipeline, execution: Execution) -> None:
-    """The execution comes to its next stage: it enters, or waits and supersedes who waited."""
-    stage = pipeline.stages[execution.stage_index]
-    if stage.enabled and stage.holder is None:
-        _enter(pipeline, stage, execution)
-        return
-    older, stage.inbound = stage.inbound, execution.id
-    if older is not None:
-        _end(pipeline, pipeline.executions[older], "Superseded")
-    bus.changes.announce(pipeline.arn)
-
-
-def _enter(pipeline: Pipeline, stage: Stage, execution: Execution) -> None:
-    run = StageRun(execution.id, execution.stages[execution.stage_index], attempts=1)
-    stage.holder, stage.latest = execution.id, run
-    events.stage_changed(pipeline, execution, stage.name, "InProgress")
-    _settle(pipeline, execution, run)
-
-
-def _settle(pipeline: Pipeline, execution: Execution, run: StageRun) -> None:
-    """Decide what follows in a stage: wait, start the next run order, or leave the stage."""
-    if run.in_progress():
-        return
-    if run.status == "Stopping":
-        _leave(pipeline, execution, run, "Stopped")
-    elif any(action.status in ("Failed", "Abandoned") for action in run.actions.values()):
-        _leave(pipeline, execution, run, "Failed")
-    elif execution.cancelled:
-        _leave(pipeline, execution, run, "Cancelled")
-    else:
-        waiting = [item for item in run.declaration["actions"] if item["name"] not in run.actions]
-        if not waiting:
-            _leave(pipeline, execution, run, "Succeeded")
-            return
-        order = min(item.get("runOrder", 1) for item in waiting)
-        for item in waiting:
-            if item.get("runOrder", 1) == order:
-                _start_action(pipeline, execution, run, item)
-
-
-def _leave(pipeline: Pipeline, execution: Execution, run: StageRun, status: str) -> None:
-    stage = _stage_of(pipeline, execution)
-    run.status = status
-    if stage is not None:
-        stage.holder = None
-    events.stage_changed(pipeline, execution, run.name, status)
-    if status != "Succeeded":
-        _end(pipeline, execution, status)
-    elif execution.stage_index + 1 == len(execution.stages):
-        _end(pipeline, execution, "Succeeded")
-    else:
-        execution.stage_index += 1
-        _arrive(pipeline, execution)
-    if stage is not None:
-        admit_waiting(pipeline, stage)
-
-
-def _end(pipeline: Pipeline, execution: Execution, status: str) -> None:
-    for stage in pipeline.stages:
-        if stage.inbound == execution.id:
-            stage.inbound = None
-    _set_status(pipeline, execution, status)
-
-
-def _set_status(pipeline: Pipeline, execution: Execution, status: str) -> None:
-    if execution.status != status:
-        execution.status, execution.updated = status, now()
-        events.pipeline_changed(pipeline, execution)
-
-
-def _start_action(
-    pipeline: Pipeline, execution: Execution, run: StageRun, declaration: dict
-) -> None:
-    action = ActionRun(run.name, declaration)
-    run.actions[action.name] = action
-    execution.runs.append(action)
-    events.action_changed(pipeline, execution, action)
-    threading.Thread(
-        target=_perform,
-        args=(pipeline, execution, run, action),
-        name=f"{pipeline.name}/{run.name}/{action.name}",
-        daemon=True,
-    ).start()
-
-
-def _perform(pipeline: Pipeline, execution: Execution, stage_run: StageRun, run: ActionRun) -> None:
-    """Run one action to its end, in its own thread."""
-    error: dict[str, str] | None = None
-    try:
-        view = Action(pipeline, execution, run, changed=lambda: bus.changes.announce(pipeline.arn))
-        run.configuration = resolve(run.declaration.get("configuration") or {}, execution)
-        names = [item["name"] for item in run.declaration.get("inputArtifacts") or []]
-        run.inputs = [execution.artifacts[name] for name in names]
-        outputs = run.declaration.get("outputArtifacts") or []
-        run.outputs = [view.new_artifact(item["name"]) for item in outputs]
-        _provider(run.declaration["actionTypeId"])(view)
-    except ActionFailed as failed:
-        error = {"code": failed.code, "message": failed.message}
-    except ClientError as refused:
-        found = refused.response["Error"]
-        denied = found["Code"] in _DENIED
-        code = "PermissionError" if denied else "ConfigurationError"
-        error = {"code": code, "message": found.get("Message", str(refused))}
-    except (BotoCoreError, OSError, KeyError) as broken:
-        logger.exception("%s/%s", pipeline.name, run.name)
-        error = {"code": "SystemUnavailable", "message": repr(broken)}
-    _finish(pipeline, execution, stage_run, run, error)
-
-
-def _finish(
-    pipeline: Pipeline,
-    execution: Execution,
-    stage_run: StageRun,
-    run: ActionRun,
-    error: dict[str, str] | None,
-) -> None:
-    with pipeline.lock:
-        if run.status != "InProgress":  # abandoned meanwhile: its result no longer counts
-            return
-        run.error = error
-        if error is None:
-            execution.artifacts.update({artifact.name: artifact for artifact in run.outputs})
-            namespace = run.declaration.get("namespace")
-            if namespace:
-                execution.namespaces[namespace] = run.variables
-            for revision in execution.revisions:
-                if revision["actionName"] == run.name:
-                    pipeline.revisions[run.stage, run.name] = revision
-        else:
-            run.outputs = []
-        _set_action(pipeline, execution, run, "Failed" if error else "Succeeded")
-        _settle(pipeline, execution, stage_run)
-
-
-def _set_action(pipeline: Pipeline, execution: Execution, run: ActionRun, status: str) -> None:
-    run.status, run.updated, execution.updated = status, now(), now()
-    run.token = None
-    events.action_changed(pipeline, execution, run)
+def _no_rollback(why: str) -> AWSError:
+    return AWSError("UnableToRollbackStageException", f"Unable to roll back stage: {why}")

@@ -70,21 +70,43 @@ class ActionRun:
 
 
 @dataclass
+class ConditionRun:
+    """One evaluation of a stage's condition; its rules run as actions do."""
+
+    kind: str  # beforeEntry, onSuccess or onFailure
+    declaration: dict[str, Any]
+    status: str = "InProgress"
+    summary: str | None = None
+    updated: datetime = field(default_factory=now)
+    rules: dict[str, ActionRun] = field(default_factory=dict)
+
+
+@dataclass
 class StageRun:
     """One execution's passage through one stage."""
 
     execution_id: str
     declaration: dict[str, Any]
+    type: str = "STANDARD"
     status: str = "InProgress"
     actions: dict[str, ActionRun] = field(default_factory=dict)  # the latest run of each
-    attempts: int = 0
+    conditions: dict[str, ConditionRun] = field(default_factory=dict)  # by kind
+    automatic_retries: int = 0
+    manual_retries: int = 0
+    retried_by: str | None = None  # AutomatedStageRetry or ManualStageRetry, the latest
+    retried_at: datetime | None = None
 
     @property
     def name(self) -> str:
         return self.declaration["name"]
 
     def in_progress(self) -> list[ActionRun]:
-        return [run for run in self.actions.values() if run.status == "InProgress"]
+        """The actions and rules that run."""
+        rules = [rule for item in self.conditions.values() for rule in item.rules.values()]
+        return [run for run in (*self.actions.values(), *rules) if run.status == "InProgress"]
+
+    def failed(self) -> bool:
+        return any(run.status in ("Failed", "Abandoned") for run in self.actions.values())
 
 
 @dataclass
@@ -99,12 +121,16 @@ class Execution:
     started: datetime = field(default_factory=now)
     updated: datetime = field(default_factory=now)
     stage_index: int = 0  # the stage it is in, or waits for
+    run: StageRun | None = None  # its passage through the stage it is in
+    passed: dict[str, StageRun] = field(default_factory=dict)  # its latest passage, by stage
     runs: list[ActionRun] = field(default_factory=list)  # oldest first
+    rules: list[ActionRun] = field(default_factory=list)  # of conditions, oldest first
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     revisions: list[dict[str, Any]] = field(default_factory=list)
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
-    source_revisions: dict[str, str] = field(default_factory=dict)  # action name -> commit id
+    source_revisions: dict[str, dict[str, str]] = field(default_factory=dict)  # by action name
+    rollback_target: str | None = None  # the execution that a ROLLBACK execution goes back to
     stop_reason: str | None = None
     cancelled: bool = False  # the pipeline changed; it ends when its running actions do
     attempts: int = 1
@@ -112,6 +138,14 @@ class Execution:
     @property
     def stages(self) -> list[dict[str, Any]]:
         return self.declaration["stages"]
+
+    @property
+    def mode(self) -> str:
+        return self.declaration["executionMode"]
+
+    @property
+    def type(self) -> str:
+        return "ROLLBACK" if self.rollback_target else "STANDARD"
 
     @property
     def over(self) -> bool:
@@ -124,7 +158,7 @@ class Stage:
 
     name: str
     holder: str | None = None  # the execution that is in it
-    inbound: str | None = None  # the execution that waits before it
+    waiting: list[str] = field(default_factory=list)  # the executions before it, oldest first
     latest: StageRun | None = None
     enabled: bool = True
     changed_by: str | None = None
@@ -142,7 +176,8 @@ class Pipeline:
     created: datetime = field(default_factory=now)
     updated: datetime = field(default_factory=now)
     tags: dict[str, str] = field(default_factory=dict)
-    executions: dict[str, Execution] = field(default_factory=dict)
+    executions: dict[str, Execution] = field(default_factory=dict)  # oldest first
+    running: dict[str, Execution] = field(default_factory=dict)  # those that are not over
     versions: dict[int, dict[str, Any]] = field(default_factory=dict)
     requests: dict[str, str] = field(default_factory=dict)  # client token -> execution
     stages: list[Stage] = field(default_factory=list)
@@ -184,7 +219,7 @@ class Pipeline:
         return self.executions[execution_id]
 
     def newest_first(self) -> Iterator[Execution]:
-        return reversed(list(self.executions.values()))
+        return reversed(self.executions.values())
 
     def adopt(self, declaration: dict[str, Any]) -> None:
         """Take a new declaration; a stage that keeps its name keeps its transition and history."""

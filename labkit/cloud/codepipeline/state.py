@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from labkit.cloud.codepipeline import catalogue, jobs
-from labkit.cloud.codepipeline.models import ActionRun, Execution, Pipeline, Stage
+from labkit.cloud.codepipeline.models import ActionRun, Execution, Pipeline, Stage, StageRun
 from labkit.cloud.codepipeline.registry import registries
 
 
@@ -38,17 +38,79 @@ def _stage_state(pipeline: Pipeline, stage: Stage, declared: dict[str, Any]) -> 
         "inboundTransitionState": _filled(transition),
         "actionStates": [_action_state(pipeline, stage, item) for item in declared["actions"]],
     }
-    if stage.inbound:
-        waiting = {"pipelineExecutionId": stage.inbound, "status": "InProgress", "type": "STANDARD"}
-        state["inboundExecution"] = waiting
-        state["inboundExecutions"] = [waiting]
+    if stage.waiting:
+        state["inboundExecutions"] = [
+            {
+                "pipelineExecutionId": waiting,
+                "status": pipeline.executions[waiting].status,
+                "type": pipeline.executions[waiting].type,
+            }
+            for waiting in stage.waiting
+        ]
+        state["inboundExecution"] = state["inboundExecutions"][0]
     if stage.latest:
         state["latestExecution"] = {
             "pipelineExecutionId": stage.latest.execution_id,
             "status": stage.latest.status,
-            "type": "STANDARD",
+            "type": stage.latest.type,
         }
+        state |= _retries(stage.latest)
+    for kind in ("beforeEntry", "onSuccess", "onFailure"):
+        if (declared.get(kind) or {}).get("conditions"):
+            state[f"{kind}ConditionState"] = _condition_state(stage.latest, declared, kind)
     return state
+
+
+def _retries(run: StageRun) -> dict[str, Any]:
+    if run.retried_by is None:
+        return {}
+    return {
+        "retryStageMetadata": {
+            "autoStageRetryAttempt": run.automatic_retries,
+            "manualStageRetryAttempt": run.manual_retries,
+            "latestRetryTrigger": run.retried_by,
+        }
+    }
+
+
+def _condition_state(run: StageRun | None, declared: dict[str, Any], kind: str) -> dict[str, Any]:
+    """AWS page: "StageConditionState" in the CodePipeline API Reference."""
+    condition = run.conditions.get(kind) if run else None
+    names = [rule["name"] for rule in declared[kind]["conditions"][0]["rules"]]
+    if condition is None:
+        return {"conditionStates": [{"ruleStates": [{"ruleName": name} for name in names]}]}
+    latest = _filled(
+        {
+            "status": condition.status,
+            "summary": condition.summary,
+            "lastStatusChange": condition.updated,
+        }
+    )
+    rules = [
+        {"ruleName": name, "latestExecution": _rule_state(condition.rules[name])}
+        for name in names
+        if name in condition.rules
+    ]
+    whole = {key: value for key, value in latest.items() if key != "lastStatusChange"}
+    return {
+        "latestExecution": whole,
+        "conditionStates": [{"latestExecution": latest, "ruleStates": rules}],
+    }
+
+
+def _rule_state(run: ActionRun) -> dict[str, Any]:
+    return _filled(
+        {
+            "ruleExecutionId": run.id,
+            "status": run.status,
+            "summary": run.summary,
+            "lastStatusChange": run.updated,
+            "lastUpdatedBy": run.updated_by,
+            "externalExecutionId": run.external_id,
+            "externalExecutionUrl": run.external_url,
+            "errorDetails": run.error,
+        }
+    )
 
 
 def _action_state(pipeline: Pipeline, stage: Stage, declared: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +124,8 @@ def _action_state(pipeline: Pipeline, stage: Stage, declared: dict[str, Any]) ->
             "revisionId": revision["revisionId"],
             "created": revision["created"],
         }
-        state["revisionUrl"] = revision["revisionUrl"]
+        if revision.get("revisionUrl"):
+            state["revisionUrl"] = revision["revisionUrl"]
     run = stage.latest.actions.get(declared["name"]) if stage.latest else None
     if run is not None:
         state["latestExecution"] = _filled(
@@ -83,7 +146,14 @@ def _action_state(pipeline: Pipeline, stage: Stage, declared: dict[str, Any]) ->
 
 def execution_detail(pipeline: Pipeline, execution: Execution) -> dict[str, Any]:
     """GetPipelineExecution."""
-    keys = ("name", "revisionId", "revisionSummary", "revisionUrl", "created")
+    keys = (
+        "name",
+        "revisionId",
+        "revisionChangeIdentifier",
+        "revisionSummary",
+        "revisionUrl",
+        "created",
+    )
     variables = execution.variables.items()
     return {
         "pipelineName": pipeline.name,
@@ -91,13 +161,21 @@ def execution_detail(pipeline: Pipeline, execution: Execution) -> dict[str, Any]
         "pipelineExecutionId": execution.id,
         "status": execution.status,
         "artifactRevisions": [
-            {key: revision[key] for key in keys} for revision in execution.revisions
+            {key: revision[key] for key in keys if key in revision}
+            for revision in execution.revisions
         ],
         "variables": [{"name": name, "resolvedValue": value} for name, value in variables],
         "trigger": execution.trigger,
-        "executionMode": "SUPERSEDED",
-        "executionType": "STANDARD",
+        **_mode(execution),
     }
+
+
+def _mode(execution: Execution) -> dict[str, Any]:
+    shown: dict[str, Any] = {"executionMode": execution.mode, "executionType": execution.type}
+    if execution.rollback_target:
+        target = {"rollbackTargetPipelineExecutionId": execution.rollback_target}
+        shown["rollbackMetadata"] = target
+    return shown
 
 
 def execution_summary(execution: Execution) -> dict[str, Any]:
@@ -108,10 +186,11 @@ def execution_summary(execution: Execution) -> dict[str, Any]:
         "status": execution.status,
         "startTime": execution.started,
         "lastUpdateTime": execution.updated,
-        "sourceRevisions": [{key: item[key] for key in keys} for item in execution.revisions],
+        "sourceRevisions": [
+            {key: item[key] for key in keys if key in item} for item in execution.revisions
+        ],
         "trigger": execution.trigger,
-        "executionMode": "SUPERSEDED",
-        "executionType": "STANDARD",
+        **_mode(execution),
     }
     if execution.stop_reason is not None:
         summary["stopTrigger"] = {"reason": execution.stop_reason}
@@ -157,6 +236,39 @@ def action_detail(pipeline: Pipeline, execution: Execution, run: ActionRun) -> d
             "outputVariables": run.variables,
         },
     }
+
+
+def rule_detail(pipeline: Pipeline, execution: Execution, run: ActionRun) -> dict[str, Any]:
+    """One row of ListRuleExecutions."""
+    given = {
+        "ruleTypeId": run.declaration["ruleTypeId"],
+        "configuration": run.declaration.get("configuration") or {},
+        "resolvedConfiguration": run.configuration,
+        "roleArn": run.declaration.get("roleArn"),
+        "region": run.declaration.get("region") or pipeline.region,
+        "inputArtifacts": [artifact.location for artifact in run.inputs],
+    }
+    result = {
+        "externalExecutionId": run.external_id,
+        "externalExecutionSummary": run.summary,
+        "externalExecutionUrl": run.external_url,
+        "errorDetails": run.error,
+    }
+    return _filled(
+        {
+            "pipelineExecutionId": execution.id,
+            "ruleExecutionId": run.id,
+            "pipelineVersion": execution.declaration["version"],
+            "stageName": run.stage,
+            "ruleName": run.name,
+            "startTime": run.started,
+            "lastUpdateTime": run.updated,
+            "updatedBy": run.updated_by,
+            "status": run.status,
+            "input": _filled(given),
+            "output": {"executionResult": _filled(result)},
+        }
+    )
 
 
 def _entity_url(pipeline: Pipeline, declared: dict[str, Any]) -> str | None:

@@ -1,7 +1,7 @@
 """The actions' providers: each starts work in another service, as the pipeline's role, and waits.
 
 A provider is a function of an `Action`; it returns when the work succeeded and raises
-`ActionFailed` when it did not. `execution` has the table of them.
+`ActionFailed` when it did not. `providers` has the table of them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import secrets
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from labkit.cloud import clients
@@ -85,6 +86,42 @@ class Action:
     def client(self, service: str) -> Any:
         """A boto3 client that acts as this action's role."""
         return self.session.client(service)
+
+    def input(self, name: str) -> Artifact:
+        """The input artifact of that name, as this execution made it.
+
+        Raises:
+            ActionFailed: it was not made, because the stage that makes it was skipped.
+        """
+        known = self.execution.artifacts.get(name)
+        if known is None:
+            raise ActionFailed(
+                "ConfigurationError",
+                f"The input artifact {name} was not made in this execution: its stage was skipped",
+            )
+        return known
+
+    def source_revision(self, kind: str) -> str | None:
+        """The revision that the execution was started with for this action, of type `kind`."""
+        given = self.execution.source_revisions.get(self.run.name) or {}
+        return given.get("revisionValue") if given.get("revisionType") == kind else None
+
+    def set_revision(
+        self, revision_id: str, summary: str, url: str | None = None, **more: Any
+    ) -> None:
+        """Say which revision this source action fetched."""
+        others = [item for item in self.execution.revisions if item["actionName"] != self.run.name]
+        revision = {
+            "name": self.run.outputs[0].name,
+            "actionName": self.run.name,
+            "revisionId": revision_id,
+            "revisionSummary": summary,
+            "created": datetime.now(UTC),
+            **({"revisionUrl": url} if url else {}),
+            **more,
+        }
+        self.execution.revisions = [*others, revision]
+        self.report(external_id=revision_id, url=url, summary=summary)
 
     def new_artifact(self, name: str) -> Artifact:
         """Where an output artifact of this run will lie.

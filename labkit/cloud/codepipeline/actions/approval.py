@@ -21,7 +21,7 @@ def run(action: Action) -> None:
     """Hand out a token, tell the topic if there is one, and wait (on the lab's clock)."""
     minutes = action.declaration.get("timeoutInMinutes") or DEFAULT_TIMEOUT_MINUTES
     action.run.token = str(uuid.uuid4())
-    action.run.external_id = action.run.id
+    action.run.external_id = action.run.token
     action.changed()
     topic = action.configuration.get("NotificationArn")
     if topic:

@@ -32,7 +32,7 @@ def run(action: Action) -> None:
     codecommit = action.client("codecommit")
     try:
         commit_id = (
-            action.execution.source_revisions.get(action.run.name)
+            action.source_revision("COMMIT_ID")
             or (
                 codecommit.get_branch(repositoryName=repository, branchName=branch)["branch"][
                     "commitId"
@@ -70,17 +70,7 @@ def run(action: Action) -> None:
         "AuthorDate": _iso(commit["author"]["date"]),
         "CommitterDate": _iso(commit["committer"]["date"]),
     }
-    others = [item for item in action.execution.revisions if item["actionName"] != action.run.name]
-    revision = {
-        "name": artifact.name,
-        "actionName": action.run.name,
-        "revisionId": commit_id,
-        "revisionSummary": message,
-        "revisionUrl": url,
-        "created": datetime.now(UTC),
-    }
-    action.execution.revisions = [*others, revision]
-    action.report(external_id=commit_id, url=url, summary=message)
+    action.set_revision(commit_id, message, url)
 
 
 def _iso(raw_date: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from labkit.cloud.codepipeline import catalogue
 from labkit.cloud.codepipeline import execution as machine
-from labkit.cloud.codepipeline.api.base import Answer, Operations
-from labkit.cloud.service import AWSError
+from labkit.cloud.codepipeline.api.base import Answer, Operations, invalid
+from labkit.cloud.codepipeline.models import Pipeline
+from labkit.cloud.codepipeline.webhooks import source_action
 
 
 class Executions(Operations):
@@ -18,11 +20,7 @@ class Executions(Operations):
         pipeline = self.backend.get(name)
         revisions = {item["actionName"]: item for item in sourceRevisions or []}
         for item in revisions.values():
-            if item["revisionType"] != "COMMIT_ID":
-                raise AWSError(
-                    "ValidationException",
-                    f"Source action '{item['actionName']}' does not take revisions of type {item['revisionType']}",
-                )
+            self._check_revision(pipeline, item)
         with pipeline.lock:
             if clientRequestToken in pipeline.requests:
                 return {"pipelineExecutionId": pipeline.requests[clientRequestToken]}
@@ -30,8 +28,20 @@ class Executions(Operations):
                 pipeline,
                 self.trigger("StartPipelineExecution"),
                 {item["name"]: item["value"] for item in variables or []},
-                {action: item["revisionValue"] for action, item in revisions.items()},
+                revisions,
             )
             if clientRequestToken:
                 pipeline.requests[clientRequestToken] = execution.id
         return {"pipelineExecutionId": execution.id}
+
+    def _check_revision(self, pipeline: Pipeline, item: Answer) -> None:
+        """AWS page: "Start a pipeline with a source revision override"."""
+        action = source_action(pipeline, item["actionName"])
+        if action is None:
+            invalid(f"Source action '{item['actionName']}' is not in pipeline '{pipeline.name}'")
+        row = catalogue.find(self.registry, action["actionTypeId"]) or {}
+        if item["revisionType"] not in row.get("revisions", ()):
+            invalid(
+                f"Source action '{item['actionName']}' does not take revisions of type "
+                f"{item['revisionType']}"
+            )

@@ -1,8 +1,9 @@
-"""What happens to running executions: stop, retry, approve, open and close transitions."""
+"""What happens to running executions: stop, retry, roll back, approve, open and close transitions."""
 
 from __future__ import annotations
 
 from labkit.cloud.codepipeline import execution as machine
+from labkit.cloud.codepipeline import stages
 from labkit.cloud.codepipeline.api.base import Answer, Operations
 from labkit.cloud.codepipeline.models import ActionRun, Pipeline, Stage, now
 from labkit.cloud.service import AWSError
@@ -29,12 +30,30 @@ class Flow(Operations):
         machine.retry(pipeline, stage, execution, retryMode)
         return {"pipelineExecutionId": pipelineExecutionId}
 
+    def rollback_stage(
+        self, pipelineName: str, stageName: str, targetPipelineExecutionId: str
+    ) -> Answer:
+        pipeline = self.backend.get(pipelineName)
+        stage = pipeline.stage(stageName)
+        target = pipeline.execution(targetPipelineExecutionId)
+        return {"pipelineExecutionId": machine.roll_back(pipeline, stage, target).id}
+
+    def override_stage_condition(
+        self, pipelineName: str, stageName: str, pipelineExecutionId: str, conditionType: str
+    ) -> Answer:
+        pipeline = self.backend.get(pipelineName)
+        stage, execution = pipeline.stage(stageName), pipeline.execution(pipelineExecutionId)
+        kinds = {"BEFORE_ENTRY": "beforeEntry", "ON_SUCCESS": "onSuccess"}
+        machine.override(pipeline, stage, execution, kinds[conditionType])
+        return {}
+
     def put_approval_result(
         self, pipelineName: str, stageName: str, actionName: str, result: Answer, token: str
     ) -> Answer:
         pipeline = self.backend.get(pipelineName)
         with pipeline.lock:
-            run = _approval(pipeline.stage(stageName), actionName)
+            pipeline.stage(stageName)
+            run = _approval(pipeline, stageName, actionName, token)
             if run.answer is not None:
                 raise AWSError(
                     "ApprovalAlreadyCompletedException",
@@ -51,7 +70,7 @@ class Flow(Operations):
         pipeline = self.backend.get(pipelineName)
         with pipeline.lock:
             stage = self._transition(pipeline, stageName, transitionType, enabled=True)
-            machine.admit_waiting(pipeline, stage)
+            stages.admit(pipeline, stage)
         return {}
 
     def disable_stage_transition(
@@ -72,12 +91,30 @@ class Flow(Operations):
                 "The lab's local AWS supports transitionType Inbound only (nothing was done)",
             )
         stage = pipeline.stage(stage_name)
+        if pipeline.declaration["executionMode"] == "PARALLEL":
+            raise AWSError(
+                "ValidationException",
+                f"Pipeline '{pipeline.name}' is in PARALLEL mode, in which transitions cannot be "
+                "disabled or enabled",
+            )
         stage.enabled, stage.changed_by, stage.changed_at = enabled, self.principal.arn, now()
         return stage
 
 
-def _approval(stage: Stage, action_name: str) -> ActionRun:
-    run = stage.latest.actions.get(action_name) if stage.latest else None
-    if run is None or run.declaration["actionTypeId"]["category"] != "Approval":
-        raise AWSError("ActionNotFoundException", f"No approval action '{action_name}' is waiting")
-    return run
+def _approval(pipeline: Pipeline, stage: str, action: str, token: str) -> ActionRun:
+    """The approval of that token, or the stage's latest: in PARALLEL mode several may wait."""
+    passed = [execution.passed.get(stage) for execution in pipeline.running.values()]
+    runs = [
+        run
+        for item in [*passed, pipeline.stage(stage).latest]
+        if item
+        for run in item.actions.values()
+    ]
+    found = [
+        run
+        for run in runs
+        if run.name == action and run.declaration["actionTypeId"]["category"] == "Approval"
+    ]
+    if not found:
+        raise AWSError("ActionNotFoundException", f"No approval action '{action}' is waiting")
+    return next((run for run in found if run.token == token), found[-1])

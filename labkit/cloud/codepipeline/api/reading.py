@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from labkit.cloud.codepipeline import state
 from labkit.cloud.codepipeline.api.base import Answer, Operations
-from labkit.cloud.codepipeline.models import Pipeline
+from labkit.cloud.codepipeline.models import Execution, Pipeline
+from labkit.cloud.codepipeline.stages import succeeded_in
 from labkit.cloud.service import page
 
 
@@ -31,11 +30,13 @@ class Reading(Operations):
     ) -> Answer:
         pipeline = self.backend.get(pipelineName)
         wanted = ((filter or {}).get("succeededInStage") or {}).get("stageName")
+        if wanted is not None:
+            pipeline.stage(wanted)
         with pipeline.lock:
             found = [
                 execution
                 for execution in pipeline.newest_first()
-                if wanted is None or _succeeded_in(pipeline, execution, wanted)
+                if wanted is None or succeeded_in(execution, wanted)
             ]
             items, token = page(found, nextToken, maxResults, 100)
             summaries = [state.execution_summary(item) for item in items]
@@ -49,17 +50,10 @@ class Reading(Operations):
         nextToken: str | None = None,
     ) -> Answer:
         pipeline = self.backend.get(pipelineName)
-        wanted = filter or {}
-        wanted_id = wanted.get("pipelineExecutionId") or (
-            wanted.get("latestInPipelineExecution") or {}
-        ).get("pipelineExecutionId")
         with pipeline.lock:
-            if wanted_id:
-                pipeline.execution(wanted_id)
             runs = [
                 (execution, run)
-                for execution in pipeline.executions.values()
-                if wanted_id in (None, execution.id)
+                for execution in _chosen(pipeline, filter or {})
                 for run in execution.runs
             ]
             runs.sort(key=lambda pair: pair[1].started, reverse=True)
@@ -67,10 +61,34 @@ class Reading(Operations):
             details = [state.action_detail(pipeline, *item) for item in items]
         return {"actionExecutionDetails": details, "nextToken": token}
 
+    def list_rule_executions(
+        self,
+        pipelineName: str,
+        filter: Answer | None = None,
+        maxResults: int | None = None,
+        nextToken: str | None = None,
+    ) -> Answer:
+        pipeline = self.backend.get(pipelineName)
+        with pipeline.lock:
+            runs = [
+                (execution, run)
+                for execution in _chosen(pipeline, filter or {})
+                for run in execution.rules
+            ]
+            runs.sort(key=lambda pair: pair[1].started, reverse=True)
+            items, token = page(runs, nextToken, maxResults, 100)
+            details = [state.rule_detail(pipeline, *item) for item in items]
+        return {"ruleExecutionDetails": details, "nextToken": token}
 
-def _succeeded_in(pipeline: Pipeline, execution: Any, stage_name: str) -> bool:
-    names = [stage["name"] for stage in execution.stages]
-    pipeline.stage(stage_name)
-    if stage_name not in names:
-        return False
-    return execution.status == "Succeeded" or names.index(stage_name) < execution.stage_index
+
+def _chosen(pipeline: Pipeline, wanted: Answer) -> list[Execution]:
+    """The executions that a filter names.
+
+    Raises:
+        AWSError: PipelineExecutionNotFoundException.
+    """
+    latest = wanted.get("latestInPipelineExecution") or {}
+    execution_id = wanted.get("pipelineExecutionId") or latest.get("pipelineExecutionId")
+    if execution_id:
+        return [pipeline.execution(execution_id)]
+    return list(pipeline.executions.values())
