@@ -106,7 +106,7 @@ class Door:
             status = int(line.split()[0])
             return start_response(line, *rest)
 
-        environ["labkit.principal"] = principal
+        environ["labkit.principal"], environ["labkit.service"] = principal, name
         try:
             if operation in REFUSED.get(name, ()):
                 raise unsupported(name, operation)

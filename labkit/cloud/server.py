@@ -21,6 +21,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from labkit.cloud import bus, identity, runtime
 from labkit.cloud.codebuild.service import CodeBuild
 from labkit.cloud.codecommit import http as git_http
 from labkit.cloud.codecommit.service import CodeCommit
+from labkit.cloud.codeconnections.service import CodeConnections, CodeStarConnections
 from labkit.cloud.codedeploy.service import CodeDeploy
 from labkit.cloud.codepipeline.service import CodePipeline
 from labkit.cloud.compute import hosts
@@ -43,15 +45,30 @@ from labkit.cloud.processes import JUPYTERLAB, Processes
 from labkit.cloud.service import Service
 
 OURS: dict[str, type[Service]] = {
-    service.boto3_name: service for service in (CodeCommit, CodePipeline, CodeBuild, CodeDeploy)
+    service.boto3_name: service
+    for service in (
+        CodeCommit,
+        CodePipeline,
+        CodeBuild,
+        CodeDeploy,
+        CodeConnections,
+        CodeStarConnections,
+    )
 }
 ADDRESS = "127.0.0.1"
 
 
-def create_app(name: str) -> Callable[..., Iterable[bytes]]:
-    """The WSGI application of one service: ours where we have one, else moto's."""
-    if name not in OURS:
-        return create_backend_app(name)  # type: ignore[arg-type]
+class Dispatcher(DomainDispatcherApplication):
+    """moto's dispatcher; what the door found to be one of our services goes to it."""
+
+    def get_application(self, environ: dict[str, Any]) -> Any:
+        name = environ["labkit.service"]
+        return _application(name) if name in OURS else super().get_application(environ)
+
+
+@cache
+def _application(name: str) -> Callable[..., Iterable[bytes]]:
+    """The WSGI application of one of our services."""
     service = OURS[name]
 
     class WsgiRequest(Request):
@@ -72,7 +89,7 @@ def serve(state_dir: Path, port: int) -> None:
     endpoint = f"http://{ADDRESS}:{server.bind_addr[1]}"
     runtime.start(runtime.Runtime(state_dir, endpoint, region="us-east-1"))
     learner = identity.create_learner(runtime.current().account_id)
-    dispatcher = DomainDispatcherApplication(create_app)  # type: ignore[arg-type]
+    dispatcher = Dispatcher(create_backend_app)  # type: ignore[arg-type]
     server.wsgi_app = Door(dispatcher, git_http.answer)
     bus.start()
     hosts.start()

@@ -12,6 +12,8 @@ SERVICES = {
     "codepipeline": "codepipeline",
     "codebuild": "codebuild",
     "codedeploy": "codedeploy",
+    "codeconnections": "codeconnections",
+    "codestar-connections": "codestar-connections",
     "s3": "s3",
     "iam": "iam",
     "sts": "sts",

@@ -42,6 +42,8 @@ def phase_changed(build: Build, phase: Phase) -> None:
 
 
 def _publish(build: Build, detail_type: str, detail: dict[str, Any]) -> None:
+    if build.managed_by:
+        return
     common = {
         "project-name": build.project.name,
         "build-id": build.arn,

@@ -35,6 +35,8 @@ _DURATIONS = {
 
 def publish(build: Build) -> None:
     """Put the metrics of an ended build; nothing is raised."""
+    if build.managed_by:
+        return
     values = [("Builds", 1.0, "Count")]
     if build.status == "SUCCEEDED":
         values.append(("SucceededBuilds", 1.0, "Count"))

@@ -154,6 +154,7 @@ class Build:
     s3_log_arn: str | None = None
     webhook: dict[str, str] = field(default_factory=dict)  # CODEBUILD_WEBHOOK_*
     report_arns: list[str] = field(default_factory=list)
+    managed_by: str | None = None  # the service whose commands it runs, without a project
     auto_retry_number: int = 0
     next_auto_retry: str | None = None  # ARNs of builds
     previous_auto_retry: str | None = None

@@ -47,8 +47,11 @@ _WITHOUT_CONTEXT = ("SUBMITTED", "QUEUED")
 _UNTOLD = (*_WITHOUT_CONTEXT, "PROVISIONING", "FINALIZING")
 
 
-def assume_service_role(role_arn: str, project_arn: str) -> Session:
+def assume_service_role(role_arn: str, project_arn: str, principal: str = CODEBUILD) -> Session:
     """Act as a project's service role.
+
+    Args:
+        principal: the service that assumes it.
 
     Raises:
         PhaseFailed: it is not there, or does not trust CodeBuild.
@@ -58,7 +61,7 @@ def assume_service_role(role_arn: str, project_arn: str) -> Session:
     try:
         # a build uses its credentials to its end
         return clients.assume_role(
-            CODEBUILD, role_arn, session_name, region, project_arn, valid_for=_BUILD_SECONDS
+            principal, role_arn, session_name, region, project_arn, valid_for=_BUILD_SECONDS
         )
     except (ClientError, BotoCoreError) as error:
         # AWS page: "Troubleshooting CodeBuild", error when creating or updating a build project
@@ -163,7 +166,8 @@ class Runner:
 
     def _provision(self) -> Session:
         build = self.build
-        session = assume_service_role(build.settings["serviceRole"], build.project.arn)
+        role, principal = build.settings["serviceRole"], build.managed_by or CODEBUILD
+        session = assume_service_role(role, build.project.arn, principal)
         if build.logs_enabled:
             self.log.open(session, build.log_group, build.log_stream, build.account)
         self._tell_of_environment()

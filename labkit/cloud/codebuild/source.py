@@ -13,10 +13,11 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from labkit.cloud import git
 from labkit.cloud.archives import ArchiveError, unpack
 from labkit.cloud.clients import Session
-from labkit.cloud.codebuild import git
 from labkit.cloud.codebuild.buildspec import decoded
+from labkit.cloud.codepipeline.actions.clone_ref import FORMAT, CloneRef
 
 SUPPORTED = ("CODEPIPELINE", "CODECOMMIT", "S3", "NO_SOURCE", *git.HOSTED)
 _ARN = "arn:aws:s3:::"
@@ -59,7 +60,7 @@ class Fetcher:
         if kind == "CODECOMMIT" or kind in git.HOSTED:
             return self._clone(source, version, directory)
         if kind == "CODEPIPELINE":
-            return self._from_s3((version or location).removeprefix(_ARN), None, directory)
+            return self._from_pipeline((version or location).removeprefix(_ARN), directory)
         return self._from_s3(location.removeprefix(_ARN), version, directory)
 
     def text(self, location: str) -> str:
@@ -74,6 +75,22 @@ class Fetcher:
             return decoded(found["Body"].read())
         except (ClientError, BotoCoreError) as error:
             raise SourceError(f"{_told(error)} (s3://{bucket}/{key})") from error
+
+    def _from_pipeline(self, location: str, directory: Path) -> Fetched:
+        """An artifact's files; or, of the format CODEBUILD_CLONE_REF, a full clone."""
+        bucket, _, key = location.partition("/")
+        try:
+            found = self.session.client("s3").head_object(Bucket=bucket, Key=key)
+        except (ClientError, BotoCoreError):
+            return self._from_s3(location, None, directory)  # which says what is wrong
+        if not FORMAT.items() <= found["Metadata"].items():
+            return self._from_s3(location, None, directory)
+        try:
+            reference = CloneRef.read(self.text(location).encode())
+        except ValueError as error:
+            raise SourceError(f"s3://{location} is not a clone reference: {error}") from error
+        source = {"type": reference.type, "location": reference.url}
+        return self._clone(source, f"{reference.branch}^{{{reference.commit}}}", directory)
 
     def _from_s3(self, location: str, version: str | None, directory: Path) -> Fetched:
         bucket, _, key = location.partition("/")

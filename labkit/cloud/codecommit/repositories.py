@@ -110,6 +110,7 @@ class Repository:
             region=self.region,
             resources=[self.arn],
         )
+        bus.changes.announce(f"codecommit/{self.account_id}/{self.region}/{self.name}")
 
 
 class CodeCommitBackend(BaseBackend):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import secrets
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from labkit.cloud import clients
 from labkit.cloud.clients import Session
+from labkit.cloud.codepipeline.actions.clone_ref import FORMAT, CloneRef
 from labkit.cloud.codepipeline.models import ActionRun, Artifact, Execution, Pipeline
 
 CODEPIPELINE = "codepipeline.amazonaws.com"
@@ -132,7 +133,17 @@ class Action:
         suffix = "".join(secrets.choice(_ALPHABET) for _ in range(7))
         return Artifact(name, store, f"{self.pipeline.name[:20]}/{name[:10]}/{suffix}")
 
-    def put_artifact(self, artifact: Artifact, body: bytes, revision: str | None) -> None:
+    def put_clone_ref(self, artifact: Artifact, reference: CloneRef) -> None:
+        """Store where to clone from, instead of the files."""
+        self.put_artifact(artifact, reference.body(), reference.commit, FORMAT)
+
+    def put_artifact(
+        self,
+        artifact: Artifact,
+        body: bytes,
+        revision: str | None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         """Store an artifact, encrypted as the store says."""
         key = self.store.get("encryptionKey")
         self.client("s3").put_object(
@@ -141,7 +152,10 @@ class Action:
             Body=body,
             ContentType="application/zip",
             ServerSideEncryption="aws:kms",
-            Metadata={"codepipeline-revision": revision} if revision else {},
+            Metadata={
+                **({"codepipeline-revision": revision} if revision else {}),
+                **(metadata or {}),
+            },
             **({"SSEKMSKeyId": key["id"]} if key else {}),
         )
 

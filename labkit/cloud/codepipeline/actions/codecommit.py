@@ -18,17 +18,13 @@ from botocore.exceptions import ClientError
 from labkit.cloud import runtime
 from labkit.cloud.clients import Session
 from labkit.cloud.codepipeline.actions import Action, ActionFailed
+from labkit.cloud.codepipeline.actions.clone_ref import CloneRef
 
 
 def run(action: Action) -> None:
     """Fetch the commit, store its tree, and fill the source variables."""
     repository = action.configuration["RepositoryName"]
     branch = action.configuration["BranchName"]
-    if action.configuration.get("OutputArtifactFormat", "CODE_ZIP") != "CODE_ZIP":
-        raise ActionFailed(
-            "ConfigurationError",
-            "The lab's local AWS does not support OutputArtifactFormat CODEBUILD_CLONE_REF yet",
-        )
     codecommit = action.client("codecommit")
     try:
         commit_id = (
@@ -56,7 +52,13 @@ def run(action: Action) -> None:
         ) from error
     message = commit["message"].strip()
     artifact = action.run.outputs[0]
-    action.put_artifact(artifact, _upload_archive(action.session, repository, commit_id), commit_id)
+    if action.configuration.get("OutputArtifactFormat") == "CODEBUILD_CLONE_REF":
+        url = codecommit.get_repository(repositoryName=repository)["repositoryMetadata"]
+        reference = CloneRef("CODECOMMIT", url["cloneUrlHttp"], commit_id, branch)
+        action.put_clone_ref(artifact, reference)
+    else:
+        body = _upload_archive(action.session, repository, commit_id)
+        action.put_artifact(artifact, body, commit_id)
     region = action.pipeline.region
     url = (
         f"https://{region}.console.aws.amazon.com/codesuite/codecommit/repositories/{repository}"

@@ -15,6 +15,8 @@ from labkit.cloud.codepipeline.actions import (
     codebuild,
     codecommit,
     codedeploy,
+    commands,
+    git_source,
     rules,
 )
 
@@ -24,6 +26,9 @@ PROVIDERS: dict[str, Callable[[Action], None]] = {
     "CodeBuild": codebuild.run,
     "Manual": approval.run,
     "CodeDeploy": codedeploy.run,
+    "Commands": commands.run,
+    "CodeStarSourceConnection": git_source.connection,
+    "GitHub": git_source.github,
     "Rule/CloudWatchAlarm": rules.cloudwatch_alarm,
     "Rule/DeploymentWindow": rules.deployment_window,
     "Rule/VariableCheck": rules.variable_check,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from botocore.exceptions import ClientError
 
 from labkit.cloud import clients
-from labkit.cloud.codepipeline import catalogue
+from labkit.cloud.codepipeline import catalogue, polling
 from labkit.cloud.codepipeline import declaration as rules
 from labkit.cloud.codepipeline import execution as machine
 from labkit.cloud.codepipeline.actions import CODEPIPELINE
@@ -34,6 +34,8 @@ class Pipelines(Operations):
         made = Pipeline(declared, self.region, self.current_account, tags=tag_map(tags))
         made.adopt(declared)
         self.backend.pipelines[made.name] = made
+        if polling.needed(declared):
+            polling.wake()
         if all("defaultValue" in item for item in declared.get("variables") or []):
             machine.start(made, self.trigger("CreatePipeline"))
         return {"pipeline": catalogue.masked(self.registry, declared), "tags": tags or []}
@@ -45,6 +47,8 @@ class Pipelines(Operations):
             declared = self._checked(whole, version=known.declaration["version"] + 1)
             machine.cancel(known)
             known.adopt(declared)
+        if polling.needed(declared):
+            polling.wake()
         return {"pipeline": catalogue.masked(self.registry, declared)}
 
     def get_pipeline(self, name: str, version: int | None = None) -> Answer:

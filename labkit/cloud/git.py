@@ -44,6 +44,16 @@ class GitError(Exception):
 
 
 @dataclass(frozen=True)
+class Commit:
+    """A commit, its dates in UTC: `2026-11-20T10:00:00Z`."""
+
+    id: str
+    message: str
+    author_date: str
+    committer_date: str
+
+
+@dataclass(frozen=True)
 class Clone:
     """One repository, brought into one directory.
 
@@ -83,6 +93,39 @@ class Clone:
             update = ["submodule", "--quiet", "update", "--init", "--recursive"]
             self._here(update, "fetching submodules")
         return self._here(["rev-parse", "HEAD"], "reading HEAD")
+
+    def listed(self) -> dict[str, str]:
+        """The branches and tags at the URL, without a clone; of a tag, the commit it is of."""
+        self._check()
+        told = self._git(["ls-remote", "--heads", "--tags", "--", self.url], f"reading {self.url}")
+        pairs = [line.split("\t", 1) for line in told.splitlines() if "\t" in line]
+        # an annotated tag comes twice, the second time as `^{}` with its commit
+        return {ref.removesuffix("^{}"): commit for commit, ref in pairs}
+
+    def commit(self) -> Commit:
+        """The commit that was checked out."""
+        form = "%H%n%ad%n%cd%n%B"
+        told = self._here(
+            ["log", "-1", f"--format={form}", "--date=format-local:%Y-%m-%dT%H:%M:%SZ"], "reading"
+        )
+        commit, author, committer, message = told.split("\n", 3)
+        return Commit(commit, message.strip(), author, committer)
+
+    def archive(self) -> bytes:
+        """The commit's tree as a zip."""
+        name = self.directory.with_suffix(".zip")
+        self._here(["archive", "--format=zip", "-o", str(name), "HEAD"], "archiving")
+        return name.read_bytes()
+
+    def changed_files(self, before: str | None) -> list[str]:
+        """The paths that differ from an earlier commit, or those of the newest commit alone."""
+        if before:
+            told = self._here(["diff", "--name-only", "-z", f"{before}...HEAD"], "comparing")
+        else:
+            told = self._here(
+                ["show", "--name-only", "--format=", "-z", "--first-parent", "HEAD"], "comparing"
+            )
+        return [name for name in told.split("\0") if name.strip()]
 
     def _check(self) -> None:
         lab = runtime.current().endpoint_url
@@ -216,10 +259,25 @@ class Clone:
             basic = b64encode(self.token.encode()).decode()
             place = f"http.{parts.scheme}://{parts.netloc.rpartition('@')[2]}/.extraHeader"
             settings[place] = f"Authorization: Basic {basic}"
-        env = {**git_environment(), "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=10"}
+        env = {
+            **git_environment(),
+            "TZ": "UTC",
+            "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=10",
+        }
         if self.source["type"] == "CODECOMMIT":
             env |= {**self.session.environment, **region, **git_credentials()}
         start = int(env.get("GIT_CONFIG_COUNT", "0"))
         for number, (key, value) in enumerate(settings.items(), start=start):
             env |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         return {**env, "GIT_CONFIG_COUNT": str(start + len(settings))}
+
+
+def references(url: str, session: Session, owner: str, token: str | None = None) -> dict[str, str]:
+    """The branches and tags of a repository, and the commit that each of them names.
+
+    Raises:
+        GitError: with git's reason.
+    """
+    source = {"type": "GITHUB", "location": url}
+    place = runtime.current().state_dir
+    return Clone(source, None, place, session, owner, token=token).listed()
