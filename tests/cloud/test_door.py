@@ -115,7 +115,6 @@ def test_each_protocol_says_it_in_its_own_words(
     ("service", "operation", "parameters", "code"),
     [
         ("codecommit", "create_pull_request", {"title": "t", "targets": [{"repositoryName": "r", "sourceReference": "b"}]}, "UnknownOperationException"),
-        ("codepipeline", "list_deploy_action_execution_targets", {"actionExecutionId": "a"}, "UnknownOperationException"),
         ("codebuild", "list_fleets", {}, "UnknownOperationException"),
         ("deploy", "delete_git_hub_account_token", {}, "UnknownOperationException"),
         ("ssm", "send_command", {"DocumentName": "AWS-RunShellScript"}, "UnknownOperationException"),

@@ -1,4 +1,4 @@
-"""Start executions."""
+"""Start executions, by hand or because a source has something new."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from labkit.cloud.codepipeline import execution as machine
 from labkit.cloud.codepipeline.api.base import Answer, Operations, invalid
 from labkit.cloud.codepipeline.models import Pipeline
 from labkit.cloud.codepipeline.webhooks import source_action
+from labkit.cloud.service import AWSError
 
 
 class Executions(Operations):
@@ -33,6 +34,34 @@ class Executions(Operations):
             if clientRequestToken:
                 pipeline.requests[clientRequestToken] = execution.id
         return {"pipelineExecutionId": execution.id}
+
+    def put_action_revision(
+        self, pipelineName: str, stageName: str, actionName: str, actionRevision: Answer
+    ) -> Answer:
+        """AWS page: "PutActionRevision" in the CodePipeline API Reference."""
+        pipeline = self.backend.get(pipelineName)
+        with pipeline.lock:
+            pipeline.stage(stageName)
+            action = source_action(pipeline, actionName)
+            if action is None or stageName != pipeline.stages[0].name:
+                raise AWSError(
+                    "ActionNotFoundException",
+                    f"Source action '{actionName}' not found in stage '{stageName}'",
+                )
+            known = pipeline.revisions.get((stageName, actionName))
+            if known and known["revisionId"] == actionRevision["revisionId"]:
+                latest = next(iter(pipeline.newest_first()))
+                return {"newRevision": False, "pipelineExecutionId": latest.id}
+            pipeline.revisions[stageName, actionName] = {
+                "name": action["outputArtifacts"][0]["name"],
+                "actionName": actionName,
+                "revisionId": actionRevision["revisionId"],
+                "revisionChangeIdentifier": actionRevision["revisionChangeId"],
+                "created": actionRevision["created"],
+            }
+            trigger = {"triggerType": "PutActionRevision", "triggerDetail": self.principal.arn}
+            execution = machine.start(pipeline, trigger)
+        return {"newRevision": True, "pipelineExecutionId": execution.id}
 
     def _check_revision(self, pipeline: Pipeline, item: Answer) -> None:
         """AWS page: "Start a pipeline with a source revision override"."""

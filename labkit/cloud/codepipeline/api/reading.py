@@ -6,7 +6,7 @@ from labkit.cloud.codepipeline import state
 from labkit.cloud.codepipeline.api.base import Answer, Operations
 from labkit.cloud.codepipeline.models import Execution, Pipeline
 from labkit.cloud.codepipeline.stages import succeeded_in
-from labkit.cloud.service import page
+from labkit.cloud.service import AWSError, page
 
 
 class Reading(Operations):
@@ -79,6 +79,33 @@ class Reading(Operations):
             items, token = page(runs, nextToken, maxResults, 100)
             details = [state.rule_detail(pipeline, *item) for item in items]
         return {"ruleExecutionDetails": details, "nextToken": token}
+
+    def list_deploy_action_execution_targets(
+        self,
+        actionExecutionId: str,
+        pipelineName: str | None = None,
+        filters: list[Answer] | None = None,
+        maxResults: int | None = None,
+        nextToken: str | None = None,
+    ) -> Answer:
+        """The targets of an EC2 or Lambda deploy action; other actions have none."""
+        pipelines = (
+            [self.backend.get(pipelineName)]
+            if pipelineName
+            else list(self.backend.pipelines.values())
+        )
+        known = any(
+            run.id == actionExecutionId
+            for pipeline in pipelines
+            for execution in pipeline.executions.values()
+            for run in execution.runs
+        )
+        if not known:
+            raise AWSError(
+                "ActionExecutionNotFoundException",
+                f"The action execution '{actionExecutionId}' was not found",
+            )
+        return {"targets": []}
 
 
 def _chosen(pipeline: Pipeline, wanted: Answer) -> list[Execution]:
