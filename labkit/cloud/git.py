@@ -117,15 +117,10 @@ class Clone:
         self._here(["archive", "--format=zip", "-o", str(name), "HEAD"], "archiving")
         return name.read_bytes()
 
-    def changed_files(self, before: str | None) -> list[str]:
-        """The paths that differ from an earlier commit, or those of the newest commit alone."""
-        if before:
-            told = self._here(["diff", "--name-only", "-z", f"{before}...HEAD"], "comparing")
-        else:
-            told = self._here(
-                ["show", "--name-only", "--format=", "-z", "--first-parent", "HEAD"], "comparing"
-            )
-        return [name for name in told.split("\0") if name.strip()]
+    def changed_files(self, before: str) -> list[str]:
+        """The paths that differ from an earlier commit."""
+        told = self._here(["diff", "--name-only", "-z", f"{before}...HEAD"], "comparing")
+        return [name for name in told.split("\0") if name]
 
     def _check(self) -> None:
         lab = runtime.current().endpoint_url

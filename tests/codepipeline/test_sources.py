@@ -369,4 +369,11 @@ def _payload(change: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     after = "0" * 40 if change.get("deleted") else "1" * 40
     ref = f"refs/tags/{change['tag']}" if "tag" in change else f"refs/heads/{change['branch']}"
     commits = [{"added": [], "modified": change.get("files", []), "removed": []}]
-    return "push", {"ref": ref, "after": after, "commits": commits, "repository": repository}
+    before = "0" * 40 if change.get("created") else "2" * 40
+    return "push", {
+        "ref": ref,
+        "before": before,
+        "after": after,
+        "commits": commits,
+        "repository": repository,
+    }

@@ -189,6 +189,8 @@ def _change(
     kind, _, name = ref.removeprefix("refs/").partition("/")
 
     def files() -> list[str]:
+        if before is None:
+            return []  # of a new branch: there is nothing to compare with
         place = Path(tempfile.mkdtemp(dir=runtime.current().directory("pipelines")))
         try:
             source = {"type": "GITHUB", "location": url, "gitCloneDepth": 0}

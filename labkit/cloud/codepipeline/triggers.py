@@ -153,9 +153,11 @@ def _read(delivery: Delivery) -> Change | None:
 def _push(payload: dict[str, Any]) -> Change | None:
     if payload["after"] == _NO_COMMIT:  # deleted
         return None
+    # of a new branch AWS knows no changed files: there is nothing to compare with
+    new = payload.get("before") == _NO_COMMIT
     files = [
         name
-        for commit in payload.get("commits") or []
+        for commit in (() if new else payload.get("commits") or [])
         for kind in ("added", "modified", "removed")
         for name in commit.get(kind) or []
     ]
