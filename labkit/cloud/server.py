@@ -38,7 +38,7 @@ from labkit.cloud.codecommit.service import CodeCommit
 from labkit.cloud.codeconnections.service import CodeConnections, CodeStarConnections
 from labkit.cloud.codedeploy.service import CodeDeploy
 from labkit.cloud.codepipeline.service import CodePipeline
-from labkit.cloud.compute import hosts
+from labkit.cloud.compute import functions, hosts
 from labkit.cloud.door import Door
 from labkit.cloud.launcher import no_proxy
 from labkit.cloud.processes import JUPYTERLAB, Processes
@@ -93,6 +93,7 @@ def serve(state_dir: Path, port: int) -> None:
     server.wsgi_app = Door(dispatcher, git_http.answer)
     bus.start()
     hosts.start()
+    functions.start()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

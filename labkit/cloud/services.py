@@ -26,6 +26,7 @@ SERVICES = {
     "ssm": "ssm",
     "secretsmanager": "secretsmanager",
     "ec2": "ec2",
+    "lambda": "lambda",
     "tagging": "resourcegroupstaggingapi",
 }
 
@@ -43,6 +44,13 @@ REFUSED = {
         "CreateFleet",
         "ImportImage",
         "GetPasswordData",
+    },
+    "lambda": {
+        "CreateEventSourceMapping",
+        "CreateFunctionUrlConfig",
+        "InvokeAsync",
+        "InvokeWithResponseStream",
+        "PublishLayerVersion",
     },
     "events": {"StartReplay", "CreateApiDestination", "CreatePartnerEventSource"},
     "logs": {"StartQuery", "CreateExportTask", "CreateDelivery"},

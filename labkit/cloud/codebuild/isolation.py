@@ -34,9 +34,11 @@ class Guest:
     Args:
         directory: the build's own; everything it may write is below it, but for the downloads'
             caches, which all builds share.
+        mounts: directories that are also seen, read-only, below `/var`.
     """
 
     directory: Path
+    mounts: tuple[tuple[Path, str], ...] = ()
 
     @property
     def isolated(self) -> bool:
@@ -110,7 +112,10 @@ class Guest:
         yield from ("--uid", "0", "--gid", "0") if os.getuid() else ()
         yield from _machine()
         yield from ("--proc", "/proc", "--dev", "/dev")
+        yield from ("--tmpfs", "/var") if self.mounts else ()
         yield from ("--bind", str(self.temporary), "/var/tmp", "--bind", str(self.run), "/run")
+        for place, name in self.mounts:
+            yield from ("--ro-bind", str(place), name)
         yield from _read_only(Path("/run/systemd/resolve"))  # where resolv.conf may lead to
         yield from ("--bind", str(self.temporary), str(TEMPORARY))
         yield from ("--bind", str(self.home), str(HOME))
