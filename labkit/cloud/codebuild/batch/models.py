@@ -177,6 +177,12 @@ class Batch:
             or f"arn:aws:kms:{region}:{account}:alias/aws/s3",
             "buildBatchNumber": self.number,
             "buildBatchConfig": self.config,
+            "reportArns": [
+                arn
+                for group in self.all_groups
+                if group.build is not None
+                for arn in group.build.report_arns
+            ],
             "buildGroups": [
                 group.fields()
                 for group in self.all_groups
