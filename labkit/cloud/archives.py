@@ -7,13 +7,19 @@ unpacked to (`..`, an absolute path, a link that leads out) is refused before an
 from __future__ import annotations
 
 import io
+import os
+import shutil
 import stat
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 MAX_BYTES = 4 << 30
+_IN_MEMORY = 32 << 20
+_AT_ONCE = 1 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -21,13 +27,16 @@ class ArchiveError(Exception):
     """An archive that cannot be unpacked, or must not be."""
 
 
-def pack(files: Mapping[str, Path], *, links: bool = False) -> bytes:
-    """A zip of files by their names in it, executable bits kept.
+def pack(files: Mapping[str, Path], *, links: bool = False) -> IO[bytes]:
+    """A zip of files by their names in it, executable bits kept; a file to be read from its start.
+
+    It lies in memory while it is small: zipfile goes back and forth in it, which on a disk costs more
+    than the compression. The caller closes it.
 
     Args:
         links: whether a symbolic link is kept as one, instead of the file it leads to.
     """
-    output = io.BytesIO()
+    output: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
     with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, path in files.items():
             info = zipfile.ZipInfo(name, _EPOCH)
@@ -35,10 +44,18 @@ def pack(files: Mapping[str, Path], *, links: bool = False) -> bytes:
             if links and path.is_symlink():
                 info.external_attr = path.lstat().st_mode << 16
                 archive.writestr(info, str(path.readlink()).encode())
-            else:
-                info.external_attr = path.stat().st_mode << 16
-                archive.writestr(info, path.read_bytes())
-    return output.getvalue()
+                continue
+            with path.open("rb") as source:
+                status = os.fstat(source.fileno())
+                info.external_attr = status.st_mode << 16
+                if status.st_size <= _AT_ONCE:
+                    archive.writestr(info, source.read())
+                    continue
+                info.file_size = status.st_size
+                with archive.open(info, "w") as target:
+                    shutil.copyfileobj(source, target, _AT_ONCE)
+    output.seek(0)
+    return output
 
 
 def unpack(body: bytes, kind: str, destination: Path) -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -105,10 +105,15 @@ def _expanded(spec: ArtifactSpec, prepared: Prepared) -> ArtifactSpec:
 
 @dataclass(frozen=True)
 class Found:
-    """The files of an artifact: their names in it, and where each is."""
+    """The files of an artifact: their names in it, and where each is.
+
+    Args:
+        linked: the names of those that are links, or lie below one.
+    """
 
     files: dict[str, Path]
     spec: ArtifactSpec
+    linked: frozenset[str] = frozenset()
 
 
 def pattern(glob: str) -> re.Pattern[str]:
@@ -149,7 +154,8 @@ def find(prepared: Prepared, spec: ArtifactSpec, say: Callable[[str], None]) -> 
     say(f"Expanding {spec.base_directory}")
     say(f"Expanding file paths for base directory {spec.base_directory}")
     say("Assembling file list")
-    present = sorted(_walk(base, links=spec.symlinks))
+    walked = _walk(base, links=spec.symlinks)
+    present = sorted(walked)
     chosen: dict[str, None] = {}
     for glob in spec.files:
         say(f"Expanding {glob}")
@@ -164,8 +170,9 @@ def find(prepared: Prepared, spec: ArtifactSpec, say: Callable[[str], None]) -> 
         raise ArtifactError("no matching artifact paths found")
     say(f"Found {len(names)} file(s)")
     # without their paths, the later of two files of one name stays
-    flat = spec.discard_paths
-    return Found({Path(name).name if flat else name: base / name for name in names}, spec)
+    shown = {name: name.rpartition("/")[2] if spec.discard_paths else name for name in names}
+    linked = frozenset(shown[name] for name in names if walked[name])
+    return Found({shown[name]: base / name for name in names}, spec, linked)
 
 
 def _own(found: Found, guest: Guest, say: Callable[[str], None]) -> Found:
@@ -173,12 +180,13 @@ def _own(found: Found, guest: Guest, say: Callable[[str], None]) -> Found:
 
     On AWS the whole container is the build's; here the rest of the disk is the learner's.
     """
-    real, files = guest.directory.resolve(), {}
-    for name, path in found.files.items():
-        lies = _followed(path, guest)
+    real, files = guest.directory.resolve(), dict(found.files)
+    for name in found.linked:
+        lies = _followed(files[name], guest)
         if lies.resolve().is_relative_to(real):
             files[name] = lies
         else:
+            del files[name]
             say(f"Skipping invalid file path {name}: it is a link out of the build's directories")
     if not files:
         raise ArtifactError("no matching artifact paths found")
@@ -218,20 +226,29 @@ def _base_directory(source: Path, guest: Guest, name: str) -> Path | None:
     return next((found for found in inside if found.is_dir()), None)
 
 
-def _walk(base: Path, *, links: bool) -> Iterator[str]:
-    """Every file below `base`; links to directories are followed unless `links` are kept."""
-    real = base.resolve()
-    for directory, directories, files in os.walk(base, followlinks=not links):
-        here = Path(directory)
-        linked = [name for name in directories if (here / name).is_symlink()]
-        if links:
-            files = files + linked
-        for name in linked:
-            # one that leads up would never end, and one that leads out is not the build's
-            target = (here / name).resolve()
-            if not target.is_relative_to(real) or here.resolve().is_relative_to(target):
-                directories.remove(name)
-        yield from (os.path.relpath(here / name, base) for name in files)
+def _walk(base: Path, *, links: bool) -> dict[str, bool]:
+    """Every file below `base`, and whether a link leads to it.
+
+    Links to directories are followed, unless `links` are kept.
+    """
+    real, found = base.resolve(), dict[str, bool]()
+
+    def below(directory: str, prefix: str, linked: bool) -> None:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                name, link = prefix + entry.name, entry.is_symlink()
+                if not entry.is_dir(follow_symlinks=not links):
+                    found[name] = linked or link
+                elif not link or leads_inside(entry.path, directory):
+                    below(entry.path, f"{name}/", linked or link)
+
+    def leads_inside(path: str, directory: str) -> bool:
+        # one that leads up would never end, and one that leads out is not the build's
+        target = Path(path).resolve()
+        return target.is_relative_to(real) and not Path(directory).resolve().is_relative_to(target)
+
+    below(str(base), "", False)
+    return found
 
 
 @dataclass(frozen=True)
@@ -252,15 +269,13 @@ class _Store:
         sums: Target = {}
         try:
             if _zipped(self.target):
-                body = pack(found.files, links=found.spec.symlinks)
-                self._put(bucket, key, body)
-                sums = {
-                    "sha256sum": hashlib.sha256(body).hexdigest(),
-                    "md5sum": hashlib.md5(body, usedforsecurity=False).hexdigest(),
-                }
+                with pack(found.files, links=found.spec.symlinks) as body:
+                    sums = {"sha256sum": _sum("sha256", body), "md5sum": _sum("md5", body)}
+                    self._put(bucket, key, body)
             else:
                 for name, path in found.files.items():
-                    self._put(bucket, f"{key}/{name}".lstrip("/"), path.read_bytes())
+                    with path.open("rb") as content:
+                        self._put(bucket, f"{key}/{name}".lstrip("/"), content)
         except FileNotFoundError as error:
             raise ArtifactError(
                 f"{error.filename} is a link to a file that is not there"
@@ -279,7 +294,7 @@ class _Store:
         }
         return {name: value for name, value in shown.items() if value is not None}
 
-    def _put(self, bucket: str, key: str, body: bytes) -> None:
+    def _put(self, bucket: str, key: str, body: IO[bytes]) -> None:
         encryption = {} if self.target.get("encryptionDisabled") else self._encryption()
         self.session.client("s3").put_object(
             Bucket=bucket,
@@ -306,3 +321,12 @@ class _Store:
             named or target.get("name") or self.build.project.name,
         ]
         return "/".join(part.strip("/") for part in parts if part.strip("/"))
+
+
+def _sum(name: str, body: IO[bytes]) -> str:
+    """A checksum of a file, which is at its start again afterwards."""
+    digest = hashlib.new(name, usedforsecurity=False)
+    while block := body.read(1 << 20):
+        digest.update(block)
+    body.seek(0)
+    return digest.hexdigest()
