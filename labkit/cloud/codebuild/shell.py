@@ -59,8 +59,8 @@ done
 trap - EXIT
 : >{saved}/end
 """
-_SHELL_EACH = """if [ -f {saved}/exports ]; then . {saved}/exports; fi
-if IFS= read -r labkit_command <&7; then
+_SHELL_EACH = """if IFS= read -r labkit_command <&7; then
+  if [ -f {saved}/exports ]; then . {saved}/exports; fi
   . "$labkit_command" 7<&- </dev/null
   exit
 fi
