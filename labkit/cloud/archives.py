@@ -6,20 +6,18 @@ unpacked to (`..`, an absolute path, a link that leads out) is refused before an
 
 from __future__ import annotations
 
+import errno
 import io
 import os
-import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 MAX_BYTES = 4 << 30
-_IN_MEMORY = 32 << 20
-_AT_ONCE = 1 << 20
+_BLOCK = 1 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -27,35 +25,59 @@ class ArchiveError(Exception):
     """An archive that cannot be unpacked, or must not be."""
 
 
-def pack(files: Mapping[str, Path], *, links: bool = False) -> IO[bytes]:
-    """A zip of files by their names in it, executable bits kept; a file to be read from its start.
-
-    It lies in memory while it is small: zipfile goes back and forth in it, which on a disk costs more
-    than the compression. The caller closes it.
+def pack(
+    files: Iterable[tuple[str, str | Path]], output: IO[bytes], *, links: bool = False
+) -> None:
+    """Write a zip of files, executable bits kept.
 
     Args:
+        files: the names in the zip, and where each file lies.
+        output: written to from its start to its end; where it cannot seek, zipfile need not go back
+            to what each file's size is written to, which costs more than the compression.
         links: whether a symbolic link is kept as one, instead of the file it leads to.
+
+    Raises:
+        ArchiveError: a name that is not UTF-8.
+        OSError: a file that is not there, or cannot be read.
     """
-    output: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
     with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name, path in files.items():
+        for name, path in files:
             info = zipfile.ZipInfo(name, _EPOCH)
             info.compress_type = zipfile.ZIP_DEFLATED
-            if links and path.is_symlink():
-                info.external_attr = path.lstat().st_mode << 16
-                archive.writestr(info, str(path.readlink()).encode())
-                continue
-            with path.open("rb") as source:
-                status = os.fstat(source.fileno())
-                info.external_attr = status.st_mode << 16
-                if status.st_size <= _AT_ONCE:
-                    archive.writestr(info, source.read())
-                    continue
-                info.file_size = status.st_size
-                with archive.open(info, "w") as target:
-                    shutil.copyfileobj(source, target, _AT_ONCE)
-    output.seek(0)
-    return output
+            try:
+                if links and Path(path).is_symlink():
+                    info.external_attr = Path(path).lstat().st_mode << 16
+                    archive.writestr(info, os.fsencode(Path(path).readlink()))
+                else:
+                    _add(archive, info, path)
+            except UnicodeEncodeError as error:
+                raise ArchiveError(f"the name {name!r} is not UTF-8") from error
+
+
+def _add(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str | Path) -> None:
+    with opened(path) as source:
+        status = os.fstat(source.fileno())
+        info.external_attr, info.file_size = status.st_mode << 16, status.st_size
+        with archive.open(info, "w") as target:
+            while block := source.read(min(status.st_size + 1, _BLOCK)):
+                target.write(block)
+
+
+def opened(path: str | Path) -> IO[bytes]:
+    """A file to read, though somebody may put a link or a pipe in its place meanwhile.
+
+    Raises:
+        OSError: it is not a regular file.
+    """
+    file = open(path, "rb", buffering=0, opener=_without_links)  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return file
+
+
+def _without_links(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def unpack(body: bytes, kind: str, destination: Path) -> None:

@@ -31,7 +31,7 @@ from moto.core.request import Request
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.wrappers import Response
 
-from labkit.cloud import bus, identity, runtime
+from labkit.cloud import bus, identity, runtime, stacks
 from labkit.cloud.codebuild.service import CodeBuild
 from labkit.cloud.codecommit import http as git_http
 from labkit.cloud.codecommit.service import CodeCommit
@@ -94,6 +94,7 @@ def serve(state_dir: Path, port: int) -> None:
     bus.start()
     hosts.start()
     functions.start()
+    stacks.start()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

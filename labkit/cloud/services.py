@@ -27,6 +27,8 @@ SERVICES = {
     "secretsmanager": "secretsmanager",
     "ec2": "ec2",
     "lambda": "lambda",
+    "cloudformation": "cloudformation",
+    "ecr": "ecr",
     "tagging": "resourcegroupstaggingapi",
 }
 
@@ -45,6 +47,8 @@ REFUSED = {
         "ImportImage",
         "GetPasswordData",
     },
+    "cloudformation": {"CreateStackSet", "CreateStackInstances", "RegisterType"},
+    "ecr": {"StartImageScan", "CreatePullThroughCacheRule", "PutReplicationConfiguration"},
     "lambda": {
         "CreateEventSourceMapping",
         "CreateFunctionUrlConfig",

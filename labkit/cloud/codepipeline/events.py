@@ -30,6 +30,7 @@ def pipeline_changed(pipeline: Pipeline, execution: Execution, *, resumed: bool 
     if execution.stop_reason is not None:
         detail["stop-execution-comments"] = execution.stop_reason
     detail["pipeline-execution-attempt"] = float(execution.attempts)
+    bus.changes.announce(pipeline.arn)
     _publish("Pipeline", pipeline, execution, execution.status, resumed, detail)
 
 

@@ -102,6 +102,11 @@ class Action:
             )
         return known
 
+    def read_input(self, artifact: Artifact) -> bytes:
+        """The bytes of an input artifact."""
+        found = self.client("s3").get_object(Bucket=artifact.bucket, Key=artifact.key)
+        return found["Body"].read()
+
     def source_revision(self, kind: str) -> str | None:
         """The revision that the execution was started with for this action, of type `kind`."""
         given = self.execution.source_revisions.get(self.run.name) or {}

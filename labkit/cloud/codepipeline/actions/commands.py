@@ -49,9 +49,7 @@ def _settings(action: Action) -> dict[str, Any]:
         "serviceRole": role,
         "source": _source(action, inputs[0] if inputs else None),
         "sourceVersion": None,
-        "secondarySources": [
-            {**_from(item), "sourceIdentifier": item.name} for item in inputs[1:]
-        ],
+        "secondarySources": [{**_from(item), "sourceIdentifier": item.name} for item in inputs[1:]],
         "artifacts": _artifacts(action),
         "environment": {
             "type": "LINUX_CONTAINER",
