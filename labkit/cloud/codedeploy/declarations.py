@@ -9,6 +9,7 @@ from typing import Any
 
 from labkit.cloud.codedeploy.deployment import tag_groups
 from labkit.cloud.codedeploy.models import (
+    PLATFORMS,
     Application,
     CodeDeployBackend,
     Config,
@@ -16,11 +17,13 @@ from labkit.cloud.codedeploy.models import (
     codedeploy_backends,
     now,
     predefined,
+    style_of,
 )
 from labkit.cloud.service import AWSError, Service, page
 
 Answer = dict[str, Any]
 
+_MOST_MINUTES = 2880  # of one step; "CodeDeploy limits"
 _BUNDLES = ("zip", "tar", "tgz")
 # What a deployment group may ask for, and the lab does not do.
 _NOT_YET = (
@@ -52,7 +55,7 @@ class Declarations(Service):
         computePlatform: str = "Server",
         tags: list[Answer] | None = None,
     ) -> Answer:
-        if computePlatform != "Server":
+        if computePlatform not in PLATFORMS:
             raise AWSError(
                 "InvalidComputePlatformException",
                 f"The lab's local AWS does not support computePlatform {computePlatform} yet",
@@ -62,7 +65,7 @@ class Declarations(Service):
                 "ApplicationAlreadyExistsException",
                 f"Application already exists: {applicationName}",
             )
-        made = Application(applicationName, tags=_tags(tags))
+        made = Application(applicationName, tags=_tags(tags), platform=computePlatform)
         self.backend.applications[applicationName] = made
         return {"applicationId": made.id}
 
@@ -108,8 +111,8 @@ class Declarations(Service):
             )
         declared = {"deploymentGroupName": deploymentGroupName, **declared}
         declared.pop("tags", None)
-        self._check_group(declared)
-        made = Group(applicationName, declared)
+        self._check_group(declared, application.platform)
+        made = Group(applicationName, declared, platform=application.platform)
         application.groups[made.name] = made
         return {"deploymentGroupId": made.id}
 
@@ -124,7 +127,7 @@ class Declarations(Service):
         group = self.backend.group(applicationName, currentDeploymentGroupName)
         name = newDeploymentGroupName or currentDeploymentGroupName
         declared = {**group.declared, **changes, "deploymentGroupName": name}
-        self._check_group(declared)
+        self._check_group(declared, application.platform)
         with group.lock:
             del application.groups[currentDeploymentGroupName]
             group.declared = declared
@@ -180,23 +183,16 @@ class Declarations(Service):
                 "InvalidDeploymentConfigNameException",
                 "Deployment configuration names cannot begin with CodeDeployDefault.",
             )
-        if computePlatform != "Server" or trafficRoutingConfig or zonalConfig:
+        if computePlatform not in PLATFORMS or zonalConfig:
             raise AWSError(
                 "InvalidComputePlatformException",
-                "The lab's local AWS supports minimumHealthyHosts of the Server platform only",
+                f"The lab's local AWS supports the platforms {' and '.join(PLATFORMS)}, without "
+                "zonalConfig, so far",
             )
-        if not minimumHealthyHosts:
-            raise AWSError(
-                "InvalidMinimumHealthyHostValueException",
-                "The minimum healthy hosts value is required",
-            )
-        kind, value = minimumHealthyHosts["type"], minimumHealthyHosts["value"]
-        if value < 0 or (kind == "FLEET_PERCENT" and value > 100):
-            raise AWSError(
-                "InvalidMinimumHealthyHostValueException",
-                f"The minimum healthy hosts value {value} is not valid for {kind}",
-            )
-        made = Config(name, kind, value)
+        if computePlatform == "Server":
+            made = _hosts_config(name, minimumHealthyHosts, trafficRoutingConfig)
+        else:
+            made = _traffic_config(name, computePlatform, minimumHealthyHosts, trafficRoutingConfig)
         self.backend.configs[name] = made
         return {"deploymentConfigId": made.id}
 
@@ -233,7 +229,7 @@ class Declarations(Service):
         self, applicationName: str, revision: Answer, description: str | None = None
     ) -> Answer:
         application = self.backend.application(applicationName)
-        check_revision(revision)
+        check_revision(revision, application.platform)
         register(application, revision, description)
         return {}
 
@@ -271,32 +267,31 @@ class Declarations(Service):
 
     # within
 
-    def _check_group(self, declared: Answer) -> None:
+    def _check_group(self, declared: Answer, platform: str) -> None:
         for key in _NOT_YET:
             if declared.get(key):
                 raise AWSError(
                     "InvalidInputException", f"The lab's local AWS does not support {key} yet"
                 )
-        if (declared.get("alarmConfiguration") or {}).get("enabled"):
+        check_alarms(declared.get("alarmConfiguration"), platform)
+        _check_style(declared.get("deploymentStyle") or {}, platform)
+        if platform != "Server" and (declared.get("ec2TagFilters") or declared.get("ec2TagSet")):
             raise AWSError(
-                "InvalidAlarmConfigException",
-                "The lab's local AWS does not support alarmConfiguration yet",
+                "InvalidEC2TagException", f"Deployment groups of {platform} have no EC2 tags"
             )
-        style = declared.get("deploymentStyle") or {}
-        wanted = (style.get("deploymentType"), style.get("deploymentOption"))
-        if wanted[0] == "BLUE_GREEN" or wanted[1] == "WITH_TRAFFIC_CONTROL":
-            raise AWSError(
-                "InvalidDeploymentStyleException",
-                "The lab's local AWS supports IN_PLACE and WITHOUT_TRAFFIC_CONTROL only, so far",
-            )
+        if declared.get("deploymentConfigName"):
+            config = self.backend.config(declared["deploymentConfigName"])
+            if config.platform != platform:
+                raise AWSError(
+                    "InvalidDeploymentConfigNameException",
+                    f"{config.name} is a configuration of the platform {config.platform}, not {platform}",
+                )
         if declared.get("ec2TagFilters") and declared.get("ec2TagSet"):
             raise AWSError(
                 "InvalidEC2TagCombinationException",
                 "A deployment group takes ec2TagFilters or ec2TagSet, not both",
             )
         _check_tags(declared)
-        if declared.get("deploymentConfigName"):
-            self.backend.config(declared["deploymentConfigName"])
 
     def _group_fields(self, group: Group) -> Answer:
         shown = {
@@ -305,12 +300,9 @@ class Declarations(Service):
             "deploymentConfigName": group.config,
             "ec2TagFilters": [],
             "autoRollbackConfiguration": {"enabled": False, "events": []},
-            "deploymentStyle": {
-                "deploymentType": "IN_PLACE",
-                "deploymentOption": "WITHOUT_TRAFFIC_CONTROL",
-            },
+            "deploymentStyle": style_of(group.platform),
             "outdatedInstancesStrategy": "UPDATE",
-            "computePlatform": "Server",
+            "computePlatform": group.platform,
             "targetRevision": group.target_revision,
             "lastSuccessfulDeployment": self._brief(group.last_success),
             "lastAttemptedDeployment": self._brief(group.last_attempt),
@@ -344,8 +336,95 @@ def _check_tags(declared: Answer) -> None:
             raise AWSError("InvalidEC2TagException", f"The tag filter {tag} has no {needed}")
 
 
-def check_revision(revision: Answer) -> None:
+def _check_style(style: Answer, platform: str) -> None:
+    wanted = style_of(platform)
+    if any(style.get(key) not in (None, value) for key, value in wanted.items()):
+        if platform == "Server":
+            raise AWSError(
+                "InvalidDeploymentStyleException",
+                "The lab's local AWS supports IN_PLACE and WITHOUT_TRAFFIC_CONTROL only, so far",
+            )
+        raise AWSError(
+            "InvalidDeploymentStyleException",
+            f"Deployments of the platform {platform} are BLUE_GREEN and WITH_TRAFFIC_CONTROL",
+        )
+
+
+def check_alarms(configuration: Answer | None, platform: str) -> None:
+    """Refuse alarms where the lab does not watch them.
+
+    Raises:
+        AWSError: InvalidAlarmConfigException.
+    """
+    if not (configuration or {}).get("enabled"):
+        return
+    if platform == "Server":
+        raise AWSError(
+            "InvalidAlarmConfigException",
+            "The lab's local AWS does not support alarmConfiguration of servers yet",
+        )
+    if not (configuration or {}).get("alarms"):
+        raise AWSError("InvalidAlarmConfigException", "An enabled alarm configuration needs alarms")
+
+
+def _hosts_config(name: str, hosts: Answer | None, routing: Answer | None) -> Config:
+    if routing:
+        raise AWSError(
+            "InvalidTrafficRoutingConfigurationException",
+            "A configuration of the platform Server has no trafficRoutingConfig",
+        )
+    if not hosts:
+        raise AWSError(
+            "InvalidMinimumHealthyHostValueException",
+            "The minimum healthy hosts value is required",
+        )
+    kind, value = hosts["type"], hosts["value"]
+    if value < 0 or (kind == "FLEET_PERCENT" and value > 100):
+        raise AWSError(
+            "InvalidMinimumHealthyHostValueException",
+            f"The minimum healthy hosts value {value} is not valid for {kind}",
+        )
+    return Config(name, kind, value)
+
+
+def _traffic_config(
+    name: str, platform: str, hosts: Answer | None, routing: Answer | None
+) -> Config:
+    """AWS page: "TrafficRoutingConfig" in the CodeDeploy API Reference."""
+    kind = (routing or {}).get("type")
+    if hosts or not kind:
+        raise AWSError(
+            "InvalidTrafficRoutingConfigurationException",
+            f"A configuration of the platform {platform} needs a trafficRoutingConfig alone",
+        )
+    if kind == "AllAtOnce":
+        return Config(name, kind, platform=platform)
+    key, prefix = {
+        "TimeBasedCanary": ("timeBasedCanary", "canary"),
+        "TimeBasedLinear": ("timeBasedLinear", "linear"),
+    }[kind]
+    step = (routing or {}).get(key) or {}
+    share, interval = step.get(f"{prefix}Percentage", 0), step.get(f"{prefix}Interval", 0)
+    if not 1 <= share <= 99 or not 1 <= interval <= _MOST_MINUTES:
+        raise AWSError(
+            "InvalidTrafficRoutingConfigurationException",
+            f"{key} needs a percentage of 1 to 99 and an interval of 1 to {_MOST_MINUTES} minutes",
+        )
+    return Config(name, kind, share, interval, platform)
+
+
+def check_revision(revision: Answer, platform: str = "Server") -> None:
+    """Refuse a revision that the platform cannot deploy.
+
+    Raises:
+        AWSError: InvalidRevisionException.
+    """
     kind = revision.get("revisionType")
+    if platform == "Lambda" and kind in ("AppSpecContent", "String"):
+        given = revision.get("appSpecContent" if kind == "AppSpecContent" else "string") or {}
+        if not given.get("content"):
+            raise AWSError("InvalidRevisionException", "The revision has no content")
+        return
     location = revision.get("s3Location") or {}
     if kind != "S3":
         raise AWSError(
@@ -354,6 +433,10 @@ def check_revision(revision: Answer) -> None:
         )
     if not location.get("bucket") or not location.get("key"):
         raise AWSError("InvalidRevisionException", "The revision needs a bucket and a key")
+    if platform == "Lambda":
+        if location.get("bundleType", "YAML") not in ("YAML", "JSON"):
+            raise AWSError("InvalidRevisionException", "The bundleType must be YAML or JSON")
+        return
     if location.get("bundleType", "zip") not in _BUNDLES:
         raise AWSError(
             "InvalidRevisionException",

@@ -17,12 +17,13 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud import clients
-from labkit.cloud.codedeploy import events
+from labkit.cloud.codedeploy import events, functions
 from labkit.cloud.codedeploy.agent import Agent, EventError
 from labkit.cloud.codedeploy.models import (
     CodeDeployBackend,
     Config,
     Deployment,
+    DeploymentFailed,
     Group,
     LifecycleEvent,
     Target,
@@ -47,14 +48,6 @@ _NO_INSTANCES = (
 _TAG_FILTER = {"KEY_ONLY": "tag-key", "VALUE_ONLY": "tag-value"}
 
 
-class DeploymentFailed(Exception):
-    """A deployment that cannot go on, with its error code."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code, self.message = code, message
-
-
 def start(backend: CodeDeployBackend, group: Group, deployment: Deployment) -> None:
     """Begin a deployment in the background; the caller holds the group's lock."""
     deployment.previous_revision = group.target_revision
@@ -70,7 +63,10 @@ def _run(backend: CodeDeployBackend, group: Group, deployment: Deployment) -> No
     deployment.status, deployment.started = "InProgress", now()
     events.deployment_changed(backend, deployment)
     try:
-        _deploy(backend, group, deployment)
+        if deployment.platform == "Lambda":
+            functions.deploy(backend, group, deployment)
+        else:
+            _deploy(backend, group, deployment)
     except DeploymentFailed as failed:
         error = {"code": failed.code, "message": failed.message}
     except Exception as broken:
@@ -286,15 +282,20 @@ def _end(
     error: dict[str, str] | None,
 ) -> None:
     with group.lock:
-        stopped = deployment.stop_requested
-        if stopped:
+        stopped = deployment.stop_requested or deployment.alarm is not None
+        cause = "DEPLOYMENT_STOP_ON_REQUEST" if stopped else "DEPLOYMENT_FAILURE"
+        if deployment.alarm is not None:
+            cause = "DEPLOYMENT_STOP_ON_ALARM"
+            message = f"One or more alarms have been activated: {deployment.alarm}"
+            error = {"code": "ALARM_ACTIVE", "message": message}
+        elif stopped:
             error = {"code": "MANUAL_STOP", "message": "The deployment was stopped by the user."}
         deployment.error = error
         group.active = None
         if error is None:
             group.target_revision, group.last_success = deployment.revision, deployment.id
         else:
-            _roll_back(backend, group, deployment, "DEPLOYMENT_STOP_ON_REQUEST" if stopped else "DEPLOYMENT_FAILURE")  # fmt: skip
+            _roll_back(backend, group, deployment, cause)
         deployment.completed = now()
         deployment.status = "Stopped" if stopped else "Failed" if error else "Succeeded"
     events.deployment_changed(backend, deployment)
@@ -310,6 +311,9 @@ def _roll_back(
     if deployment.stop_rolls_back is not None and cause == "DEPLOYMENT_STOP_ON_REQUEST":
         wanted = deployment.stop_rolls_back
     if not wanted or deployment.creator == "codeDeployRollback":
+        return
+    if deployment.platform == "Lambda":
+        _begin_rollback(backend, group, deployment, functions.rollback_of(deployment))
         return
     good = backend.deployments.get(group.last_success or "")
     if good is None:
@@ -328,8 +332,21 @@ def _roll_back(
         ignore_stop_failures=deployment.ignore_stop_failures,
         file_exists_behavior=good.file_exists_behavior,
     )
+    _begin_rollback(backend, group, deployment, rollback, good.id)
+
+
+def _begin_rollback(
+    backend: CodeDeployBackend,
+    group: Group,
+    deployment: Deployment,
+    rollback: Deployment | None,
+    good: str = "the version before",
+) -> None:
+    if rollback is None:
+        deployment.rollback = {"rollbackMessage": "No rollback: no traffic had been shifted."}
+        return
     message = (
-        f"Deployment {deployment.id} did not succeed; the revision of {good.id} is deployed again."
+        f"Deployment {deployment.id} did not succeed; the revision of {good} is deployed again."
     )
     deployment.rollback = {"rollbackDeploymentId": rollback.id, "rollbackMessage": message}
     rollback.rollback = {

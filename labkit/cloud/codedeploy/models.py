@@ -21,6 +21,11 @@ from moto.core.base_backend import BackendDict, BaseBackend
 from labkit.cloud.service import AWSError
 
 Fields = dict[str, Any]
+PLATFORMS = ("Server", "Lambda")
+_DEFAULT_CONFIGS = {
+    "Server": "CodeDeployDefault.OneAtATime",
+    "Lambda": "CodeDeployDefault.LambdaAllAtOnce",
+}
 OVER = ("Succeeded", "Failed", "Stopped")
 EVENTS = (
     "ApplicationStop",
@@ -32,6 +37,14 @@ EVENTS = (
     "ValidateService",
 )
 _ID = string.ascii_uppercase + string.digits
+
+
+class DeploymentFailed(Exception):
+    """A deployment that cannot go on, with its error code."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
 
 
 def now() -> datetime:
@@ -65,18 +78,35 @@ class LifecycleEvent:
 
 @dataclass
 class Target:
-    """One instance of one deployment."""
+    """One instance of one deployment, or the function that it shifts traffic of."""
 
-    instance_id: str
+    instance_id: str  # of a function: `name:alias`
     arn: str
     status: str = "Pending"
     updated: datetime = field(default_factory=now)
     events: list[LifecycleEvent] = field(
         default_factory=lambda: [LifecycleEvent(name) for name in EVENTS]
     )
+    function: Fields | None = None  # lambdaFunctionInfo
 
     def event(self, name: str) -> LifecycleEvent:
         return next(event for event in self.events if event.name == name)
+
+
+@dataclass
+class HookExecution:
+    """One call of a lifecycle hook that is a function, and its answer."""
+
+    event: str
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    status: str = "Pending"
+
+
+def style_of(platform: str) -> Fields:
+    """The deployment style that a platform has (of servers, the only one so far)."""
+    if platform == "Server":
+        return {"deploymentType": "IN_PLACE", "deploymentOption": "WITHOUT_TRAFFIC_CONTROL"}
+    return {"deploymentType": "BLUE_GREEN", "deploymentOption": "WITH_TRAFFIC_CONTROL"}
 
 
 @dataclass
@@ -105,6 +135,11 @@ class Deployment:
     targets: dict[str, Target] = field(default_factory=dict)
     stop_requested: bool = False
     stop_rolls_back: bool | None = None
+    platform: str = "Server"
+    alarms: Fields | None = None  # overrideAlarmConfiguration
+    alarm: str | None = None  # the one that stopped it
+    hooks: dict[str, HookExecution] = field(default_factory=dict)  # of functions, by id
+    changed: threading.Event = field(default_factory=threading.Event)  # a stop, or an answer
 
     @property
     def over(self) -> bool:
@@ -137,13 +172,11 @@ class Deployment:
             "autoRollbackConfiguration": self.rollback_configuration,
             "updateOutdatedInstancesOnly": self.update_outdated_only,
             "rollbackInfo": self.rollback or None,
-            "deploymentStyle": {
-                "deploymentType": "IN_PLACE",
-                "deploymentOption": "WITHOUT_TRAFFIC_CONTROL",
-            },
+            "deploymentStyle": style_of(self.platform),
             "instanceTerminationWaitTimeStarted": False,
             "fileExistsBehavior": self.file_exists_behavior,
-            "computePlatform": "Server",
+            "overrideAlarmConfiguration": self.alarms,
+            "computePlatform": self.platform,
         }
         return {key: value for key, value in shown.items() if value is not None}
 
@@ -164,6 +197,7 @@ class Group:
     revisions: dict[str, Fields] = field(default_factory=dict)  # instance -> what it runs
     active: str | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
+    platform: str = "Server"
 
     @property
     def name(self) -> str:
@@ -171,7 +205,7 @@ class Group:
 
     @property
     def config(self) -> str:
-        return self.declared.get("deploymentConfigName") or "CodeDeployDefault.OneAtATime"
+        return self.declared.get("deploymentConfigName") or _DEFAULT_CONFIGS[self.platform]
 
 
 @dataclass
@@ -184,6 +218,7 @@ class Application:
     tags: dict[str, str] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     revisions: list[Fields] = field(default_factory=list)
+    platform: str = "Server"
 
     def fields(self) -> Fields:
         return {
@@ -191,17 +226,25 @@ class Application:
             "applicationName": self.name,
             "createTime": self.created,
             "linkedToGitHub": False,
-            "computePlatform": "Server",
+            "computePlatform": self.platform,
         }
 
 
 @dataclass(frozen=True)
 class Config:
-    """A deployment configuration's minimum of healthy hosts."""
+    """A deployment configuration: a minimum of healthy hosts, or how traffic is shifted.
+
+    Args:
+        type: of minimumHealthyHosts, or of trafficRoutingConfig.
+        value: of hosts; or the percentage of traffic that one step shifts.
+        interval: minutes between the steps.
+    """
 
     name: str
     type: str
-    value: int
+    value: int = 0
+    interval: int = 0
+    platform: str = "Server"
     created: datetime = field(default_factory=now)
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
@@ -218,14 +261,38 @@ class Config:
             case _:
                 return self.value
 
+    def steps(self) -> list[tuple[int, int]]:
+        """The percentage of traffic on the new version, and how many minutes it stays at it.
+
+        AWS page: "Working with deployment configurations", traffic shifting.
+        """
+        match self.type:
+            case "TimeBasedCanary":
+                return [(self.value, self.interval), (100, 0)]
+            case "TimeBasedLinear":
+                shares = [*range(self.value, 100, self.value), 100]
+                return [(share, self.interval if share < 100 else 0) for share in shares]
+            case _:
+                return [(100, 0)]
+
     def fields(self) -> Fields:
-        return {
+        common = {
             "deploymentConfigId": self.id,
             "deploymentConfigName": self.name,
-            "minimumHealthyHosts": {"type": self.type, "value": self.value},
             "createTime": self.created,
-            "computePlatform": "Server",
+            "computePlatform": self.platform,
         }
+        if self.platform == "Server":
+            return {**common, "minimumHealthyHosts": {"type": self.type, "value": self.value}}
+        routing: Fields = {"type": self.type}
+        if self.type != "AllAtOnce":
+            key = "timeBasedCanary" if self.type == "TimeBasedCanary" else "timeBasedLinear"
+            prefix = "canary" if self.type == "TimeBasedCanary" else "linear"
+            routing[key] = {
+                f"{prefix}Percentage": self.value,
+                f"{prefix}Interval": self.interval,
+            }
+        return {**common, "trafficRoutingConfig": routing}
 
 
 @cache

@@ -6,7 +6,13 @@ AWS page: "AWS CodeDeploy API Reference".
 from __future__ import annotations
 
 from labkit.cloud.codedeploy import deployment as engine
-from labkit.cloud.codedeploy.declarations import Answer, Declarations, check_revision, register
+from labkit.cloud.codedeploy.declarations import (
+    Answer,
+    Declarations,
+    check_alarms,
+    check_revision,
+    register,
+)
 from labkit.cloud.codedeploy.models import Deployment, Group, Target
 from labkit.cloud.service import AWSError, page
 
@@ -41,19 +47,24 @@ class CodeDeploy(Declarations):
         revision = revision or group.target_revision
         if revision is None:
             raise AWSError("RevisionRequiredException", "Revision is missing")
-        check_revision(revision)
-        for name, value in (("targetInstances", targetInstances), ("overrideAlarmConfiguration", overrideAlarmConfiguration)):  # fmt: skip
-            if value:
-                raise AWSError(
-                    "InvalidTargetInstancesException" if name == "targetInstances" else "InvalidAlarmConfigException",
-                    f"The lab's local AWS does not support {name} yet",
-                )  # fmt: skip
+        check_revision(revision, application.platform)
+        if targetInstances:
+            raise AWSError(
+                "InvalidTargetInstancesException",
+                "The lab's local AWS does not support targetInstances yet",
+            )
+        check_alarms(overrideAlarmConfiguration, application.platform)
         if fileExistsBehavior not in _BEHAVIORS:
             raise AWSError(
                 "InvalidFileExistsBehaviorException",
                 f"Invalid fileExistsBehavior: {fileExistsBehavior}",
             )
         config = self.backend.config(deploymentConfigName or group.config)
+        if config.platform != application.platform:
+            raise AWSError(
+                "InvalidDeploymentConfigNameException",
+                f"{config.name} is not a configuration of the platform {application.platform}",
+            )
         with group.lock:
             self._refuse_second(group)
             made = Deployment(
@@ -67,6 +78,8 @@ class CodeDeploy(Declarations):
                 file_exists_behavior=fileExistsBehavior,
                 rollback_configuration=autoRollbackConfiguration,
                 update_outdated_only=updateOutdatedInstancesOnly,
+                platform=application.platform,
+                alarms=overrideAlarmConfiguration,
             )
             register(application, revision, description)
             engine.start(self.backend, group, made)
@@ -114,6 +127,7 @@ class CodeDeploy(Declarations):
             )
         deployment.stop_rolls_back = autoRollbackEnabled
         deployment.stop_requested = True
+        deployment.changed.set()
         return {
             "status": "Pending",
             "statusMessage": "The deployment stops when the lifecycle events that run now have ended.",
@@ -127,6 +141,39 @@ class CodeDeploy(Declarations):
             "UnsupportedActionForDeploymentTypeException",
             "Only a blue/green deployment can be continued",
         )
+
+    def put_lifecycle_event_hook_execution_status(
+        self,
+        deploymentId: str | None = None,
+        lifecycleEventHookExecutionId: str | None = None,
+        status: str | None = None,
+    ) -> Answer:
+        """AWS page: "PutLifecycleEventHookExecutionStatus" in the CodeDeploy API Reference."""
+        deployment = self.backend.deployment(deploymentId or "")
+        if deployment.platform == "Server":
+            raise AWSError(
+                "UnsupportedActionForDeploymentTypeException",
+                "Hooks of the platform Server are scripts, not functions",
+            )
+        hook = deployment.hooks.get(lifecycleEventHookExecutionId or "")
+        if hook is None:
+            raise AWSError(
+                "InvalidLifecycleEventHookExecutionIdException",
+                f"No hook execution {lifecycleEventHookExecutionId} in {deployment.id}",
+            )
+        if status not in ("Succeeded", "Failed"):
+            raise AWSError(
+                "InvalidLifecycleEventHookExecutionStatusException",
+                f"The status must be Succeeded or Failed, not {status}",
+            )
+        if hook.status != "Pending":
+            raise AWSError(
+                "LifecycleEventAlreadyCompletedException",
+                f"The lifecycle event {hook.event} has been answered already",
+            )
+        hook.status = status
+        deployment.changed.set()
+        return {"lifecycleEventHookExecutionId": hook.id}
 
     # targets and instances
 
@@ -190,16 +237,19 @@ class CodeDeploy(Declarations):
 
 
 def _target_fields(deployment_id: str, target: Target) -> Answer:
+    shown = {
+        "deploymentId": deployment_id,
+        "targetId": target.instance_id,
+        "targetArn": target.arn,
+        "status": target.status,
+        "lastUpdatedAt": target.updated,
+        "lifecycleEvents": [event.fields() for event in target.events],
+    }
+    if target.function is None:
+        return {"deploymentTargetType": "InstanceTarget", "instanceTarget": shown}
     return {
-        "deploymentTargetType": "InstanceTarget",
-        "instanceTarget": {
-            "deploymentId": deployment_id,
-            "targetId": target.instance_id,
-            "targetArn": target.arn,
-            "status": target.status,
-            "lastUpdatedAt": target.updated,
-            "lifecycleEvents": [event.fields() for event in target.events],
-        },
+        "deploymentTargetType": "LambdaTarget",
+        "lambdaTarget": {**shown, "lambdaFunctionInfo": target.function},
     }
 
 

@@ -145,9 +145,10 @@ class FileLogStream(LogStream):
         if token is None:
             return from_head, 0 if from_head else self._size
         way, _, number = token.partition("/")
-        if way not in ("f", "b") or not number.isdigit():
+        if way not in ("f", "b") or not number.removeprefix("-").isdigit():
             raise InvalidParameterException("The specified nextToken is invalid.")
-        return way == "f", min(int(number), self._size)
+        # -1 is what moto gives out for a stream that is still empty
+        return way == "f", min(max(int(number), 0), self._size)
 
     def _forward(self, offset: int) -> Iterator[tuple[int, bytes]]:
         """The lines of the next page: where each begins, and its bytes."""

@@ -1,0 +1,359 @@
+"""One deployment to a function: hooks are asked, and an alias's traffic is shifted in steps.
+
+The new version gets its share of the traffic by the alias's weights, as the deployment configuration
+says; AWS's minutes between the steps pass on the scaled clock. An alarm or a hook that fails ends it.
+
+AWS pages: "AppSpec File structure" for Lambda deployments; "Deployments on an AWS Lambda compute
+platform"; "AppSpec 'hooks' section"; "Monitoring deployments with CloudWatch alarms in CodeDeploy".
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from botocore.exceptions import BotoCoreError, ClientError
+
+from labkit.cloud import clients, runtime
+from labkit.cloud.codedeploy import events
+from labkit.cloud.codedeploy.models import (
+    CodeDeployBackend,
+    Deployment,
+    DeploymentFailed,
+    Fields,
+    Group,
+    HookExecution,
+    LifecycleEvent,
+    Target,
+    now,
+)
+
+CODEDEPLOY = "codedeploy.amazonaws.com"
+HOOKS = ("BeforeAllowTraffic", "AfterAllowTraffic")
+EVENTS = ("BeforeAllowTraffic", "AllowTraffic", "AfterAllowTraffic")
+ALL_AT_ONCE = "CodeDeployDefault.LambdaAllAtOnce"
+_HOOK_SECONDS = 3600.0
+_LOOK_SECONDS = 0.1  # at alarms, while traffic waits
+
+
+@dataclass(frozen=True)
+class Shift:
+    """What the AppSpec asks for.
+
+    Args:
+        hooks: functions by lifecycle event.
+    """
+
+    function: str
+    alias: str
+    current: str
+    target: str
+    hooks: dict[str, str]
+
+    def back(self) -> str:
+        """The AppSpec of the way back, without hooks."""
+        properties = {
+            "name": self.function,
+            "alias": self.alias,
+            "currentversion": self.target,
+            "targetversion": self.current,
+        }
+        resource = {"type": "AWS::Lambda::Function", "properties": properties}
+        return json.dumps({"version": 0.0, "Resources": [{self.function: resource}]})
+
+
+def deploy(backend: CodeDeployBackend, group: Group, deployment: Deployment) -> None:
+    """Ask the hooks and shift the traffic.
+
+    Raises:
+        DeploymentFailed: the AppSpec, the function or a hook is not good.
+    """
+    _Shifting(backend, group, deployment).run()
+
+
+def rollback_of(deployment: Deployment) -> Deployment | None:
+    """The deployment that shifts the traffic back; None where none was shifted."""
+    target = next(iter(deployment.targets.values()), None)
+    if target is None or target.events[1].status == "Pending" or not target.function:
+        return None
+    shown = target.function
+    shift = Shift(
+        shown["functionName"],
+        shown["functionAlias"],
+        shown["currentVersion"],
+        shown["targetVersion"],
+        {},
+    )
+    if target.events[1].status == "Skipped":
+        return None
+    revision = {"revisionType": "AppSpecContent", "appSpecContent": {"content": shift.back()}}
+    return Deployment(
+        deployment.application,
+        deployment.group,
+        deployment.group_id,
+        ALL_AT_ONCE,
+        revision,
+        creator="codeDeployRollback",
+        description=f"Rollback of {deployment.id}",
+        platform="Lambda",
+    )
+
+
+def parse(text: str) -> Shift:
+    """Read an AppSpec of the Lambda platform.
+
+    Raises:
+        DeploymentFailed: INVALID_REVISION, with what is wrong.
+    """
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise _invalid(f"it is neither YAML nor JSON: {error}") from error
+    if not isinstance(document, dict) or str(document.get("version")) not in ("0.0", "0"):
+        raise _invalid("its version must be 0.0")
+    resources = document.get("Resources") or document.get("resources")
+    if not isinstance(resources, list) or len(resources) != 1:
+        raise _invalid("Resources must be a list of one function")
+    resource = next(iter(resources[0].values()), None) if isinstance(resources[0], dict) else None
+    if not isinstance(resource, dict):
+        raise _invalid("the resource is not a mapping")
+    kind = resource.get("Type") or resource.get("type")
+    if kind != "AWS::Lambda::Function":
+        raise _invalid(f"the type of the resource is {kind}, expected AWS::Lambda::Function")
+    given = resource.get("Properties") or resource.get("properties") or {}
+    properties = {str(key).lower(): value for key, value in given.items()}
+    values: list[str] = []
+    for key in ("name", "alias", "currentversion", "targetversion"):
+        value = str(properties.get(key) or "").strip()
+        if not value or (key.endswith("version") and not value.isdigit()):
+            raise _invalid(f"the property {key} is missing or not a version: {value!r}")
+        values.append(value)
+    name, alias, current, target = values
+    hooks = _hooks(document.get("Hooks") or document.get("hooks") or [])
+    return Shift(name, alias, current, target, hooks)
+
+
+def _hooks(given: Any) -> dict[str, str]:
+    hooks: dict[str, str] = {}
+    for item in given if isinstance(given, list) else [None]:
+        if not isinstance(item, dict):
+            raise _invalid("hooks must be a list of lifecycle events with their functions")
+        for event, function in item.items():
+            if event not in HOOKS:
+                raise _invalid(f"unknown lifecycle event {event}; known are {', '.join(HOOKS)}")
+            hooks[event] = str(function)
+    return hooks
+
+
+def _invalid(why: str) -> DeploymentFailed:
+    return DeploymentFailed("INVALID_REVISION", f"The AppSpec file is not valid: {why}")
+
+
+class _Stopped(Exception):
+    """The deployment was stopped, or an alarm did."""
+
+
+class _Shifting:
+    def __init__(self, backend: CodeDeployBackend, group: Group, deployment: Deployment) -> None:
+        self.backend, self.group, self.deployment = backend, group, deployment
+        arn = (
+            f"arn:aws:codedeploy:{backend.region_name}:{backend.account_id}"
+            f":deploymentgroup:{group.application}/{group.name}"
+        )
+        role = group.declared["serviceRoleArn"]
+        try:
+            self.session = clients.assume_role(
+                CODEDEPLOY, role, "codedeploy", backend.region_name, source_arn=arn
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise DeploymentFailed("IAM_ROLE_MISSING", str(error)) from error
+        self.lambda_ = self.session.client("lambda")
+
+    def run(self) -> None:
+        shift = parse(self._appspec())
+        self._check(shift)
+        target = self._target(shift)
+        try:
+            for event in target.events:
+                self._perform(event, shift, target)
+        except _Stopped:
+            self._end(target, "Failed")
+        except DeploymentFailed:
+            self._end(target, "Failed")
+            raise
+        else:
+            self._end(target, "Succeeded")
+
+    def _appspec(self) -> str:
+        revision = self.deployment.revision
+        if revision["revisionType"] != "S3":
+            kind = revision["revisionType"]
+            return revision["appSpecContent" if kind == "AppSpecContent" else "string"]["content"]
+        location = revision["s3Location"]
+        try:
+            found = self.session.client("s3").get_object(
+                Bucket=location["bucket"], Key=location["key"]
+            )
+        except ClientError as error:
+            raise DeploymentFailed("REVISION_MISSING", str(error)) from error
+        return found["Body"].read().decode("utf-8", "replace")
+
+    def _check(self, shift: Shift) -> None:
+        try:
+            alias = self.lambda_.get_alias(FunctionName=shift.function, Name=shift.alias)
+            for version in (shift.current, shift.target):
+                self.lambda_.get_function(FunctionName=shift.function, Qualifier=version)
+        except ClientError as error:
+            raise DeploymentFailed("INVALID_LAMBDA_FUNCTION", str(error)) from error
+        serving = {alias["FunctionVersion"], *_weights(alias)}
+        if shift.current not in serving and self.deployment.creator == "user":
+            raise DeploymentFailed(
+                "INVALID_LAMBDA_CONFIGURATION",
+                f"The alias {shift.alias} serves version {alias['FunctionVersion']}, not the "
+                f"currentversion {shift.current} of the AppSpec file.",
+            )
+
+    def _target(self, shift: Shift) -> Target:
+        arn = (
+            f"arn:aws:lambda:{self.backend.region_name}:{self.backend.account_id}"
+            f":function:{shift.function}:{shift.alias}"
+        )
+        target = Target(
+            f"{shift.function}:{shift.alias}",
+            arn,
+            events=[LifecycleEvent(name) for name in EVENTS],
+            function={
+                "functionName": shift.function,
+                "functionAlias": shift.alias,
+                "currentVersion": shift.current,
+                "targetVersion": shift.target,
+                "targetVersionWeight": 0.0,
+            },
+        )
+        self.deployment.targets = {target.instance_id: target}
+        self._set(target, "InProgress")
+        return target
+
+    def _perform(self, event: LifecycleEvent, shift: Shift, target: Target) -> None:
+        self._go_on()
+        event.status, event.started = "InProgress", now()
+        try:
+            if event.name == "AllowTraffic":
+                self._shift(shift, target)
+            elif event.name in shift.hooks:
+                self._ask(event, shift.hooks[event.name])
+        except _Stopped:
+            event.status, event.ended = "Failed", now()
+            raise
+        except DeploymentFailed as failed:
+            event.status, event.ended = "Failed", now()
+            event.diagnostics = {
+                "errorCode": "ScriptFailed",
+                "scriptName": shift.hooks.get(event.name, ""),
+                "message": failed.message,
+                "logTail": "",
+            }
+            raise
+        event.status, event.ended = "Succeeded", now()
+
+    def _shift(self, shift: Shift, target: Target) -> None:
+        config = self.backend.config(self.deployment.config)
+        for share, minutes in config.steps():
+            self._set_weight(shift, share)
+            assert target.function is not None
+            target.function = {**target.function, "targetVersionWeight": float(share)}
+            self._set(target, "InProgress")
+            self._wait(runtime.current().clock.wait_seconds(60.0 * minutes))
+
+    def _set_weight(self, shift: Shift, share: int) -> None:
+        """Give the new version its share; the alias names it alone once it has all."""
+        whole = share >= 100
+        weights = {} if whole else {shift.target: share / 100}
+        try:
+            self.lambda_.update_alias(
+                FunctionName=shift.function,
+                Name=shift.alias,
+                FunctionVersion=shift.target if whole else shift.current,
+                RoutingConfig={"AdditionalVersionWeights": weights},
+            )
+        except ClientError as error:
+            raise DeploymentFailed("INVALID_LAMBDA_CONFIGURATION", str(error)) from error
+
+    def _ask(self, event: LifecycleEvent, function: str) -> None:
+        """Call a hook's function, and wait for what it puts as its status."""
+        hook = HookExecution(event.name)
+        self.deployment.hooks[hook.id] = hook
+        payload = {"DeploymentId": self.deployment.id, "LifecycleEventHookExecutionId": hook.id}
+        try:
+            self.lambda_.invoke(
+                FunctionName=function, InvocationType="Event", Payload=json.dumps(payload)
+            )
+        except ClientError as error:
+            raise DeploymentFailed(
+                "HOOK_EXECUTION_FAILURE", f"The hook {event.name} could not be called: {error}"
+            ) from error
+        limit = runtime.current().clock.wait_seconds(_HOOK_SECONDS)
+        self._wait(limit, lambda: hook.status != "Pending")
+        if hook.status == "Pending":
+            hook.status = "Failed"
+            raise DeploymentFailed(
+                "HOOK_EXECUTION_FAILURE", f"The hook {event.name} did not answer within one hour."
+            )
+        if hook.status != "Succeeded":
+            raise DeploymentFailed(
+                "HOOK_EXECUTION_FAILURE", f"The hook {event.name} answered {hook.status}."
+            )
+
+    def _wait(self, seconds: float, done: Any = lambda: False) -> None:
+        """Wait, with an eye on the alarms.
+
+        Raises:
+            _Stopped: by the user, or by an alarm.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            self._go_on()
+            left = deadline - time.monotonic()
+            if left <= 0 or done():
+                return
+            self.deployment.changed.wait(min(left, _LOOK_SECONDS))
+            self.deployment.changed.clear()
+
+    def _go_on(self) -> None:
+        deployment = self.deployment
+        if deployment.stop_requested:
+            raise _Stopped
+        declared = deployment.alarms or self.group.declared.get("alarmConfiguration") or {}
+        if not declared.get("enabled") or deployment.creator == "codeDeployRollback":
+            return
+        wanted = [item["name"] for item in declared.get("alarms") or []]
+        try:
+            found = self.session.client("cloudwatch").describe_alarms(AlarmNames=wanted)
+        except (ClientError, BotoCoreError) as error:
+            if declared.get("ignorePollAlarmFailure"):
+                return
+            raise DeploymentFailed(
+                "ALARM_ACTIVE", f"The alarms could not be read: {error}"
+            ) from error
+        alarms = found["MetricAlarms"] + found["CompositeAlarms"]
+        active = [item["AlarmName"] for item in alarms if item["StateValue"] == "ALARM"]
+        if active:
+            deployment.alarm = ", ".join(active)
+            raise _Stopped
+
+    def _end(self, target: Target, status: str) -> None:
+        for event in target.events:
+            if event.status == "Pending":
+                event.status = "Skipped"
+        self._set(target, status)
+
+    def _set(self, target: Target, status: str) -> None:
+        target.status, target.updated = status, now()
+        events.instance_changed(self.backend, self.deployment, target)
+
+
+def _weights(alias: Fields) -> dict[str, float]:
+    return (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
