@@ -9,6 +9,8 @@ from labkit.observe.builds import (
     build_phases,
     builds,
     chart_build_phases,
+    failed_phases,
+    phase_grid,
     reported_tests,
 )
 from labkit.observe.charts import Chart, chart_times
@@ -42,8 +44,10 @@ __all__ = [
     "estimate",
     "execution_of",
     "executions",
+    "failed_phases",
     "latest_execution",
     "lifecycle_events",
+    "phase_grid",
     "prices",
     "reported_tests",
     "snapshot",

@@ -5,6 +5,7 @@ AWS page: "View build details in AWS CodeBuild".
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -71,6 +72,64 @@ def build_phases(lab: Lab) -> pd.DataFrame:
     ]
     columns = ["build", "phase", "status", "seconds", "start", "message"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def failed_phases(lab: Lab, build_ids: Mapping[str, str]) -> pd.DataFrame:
+    """A row for each phase that did not succeed: build, phase, status, code, message.
+
+    Code and message are the phase's context. AWS page: "Troubleshooting AWS CodeBuild".
+
+    Args:
+        build_ids: the ids of the builds, by what the table is to call them.
+
+    Raises:
+        LookupError: CodeBuild has no such build.
+    """
+    rows = [
+        {
+            "build": name,
+            "phase": phase["phaseType"],
+            "status": phase["phaseStatus"],
+            "code": context.get("statusCode", ""),
+            "message": context.get("message", ""),
+        }
+        for name, build in _named(lab, build_ids).items()
+        for phase in build["phases"]
+        if phase.get("phaseStatus", "SUCCEEDED") != "SUCCEEDED"
+        for context in phase.get("contexts") or [{}]
+    ]
+    return pd.DataFrame(rows, columns=["build", "phase", "status", "code", "message"])
+
+
+def phase_grid(lab: Lab, build_ids: Mapping[str, str]) -> pd.DataFrame:
+    """What ran, and what came of it: a row for each phase, a column for each build.
+
+    A phase that did not run is empty. AWS page: "Build phase transitions".
+
+    Args:
+        build_ids: the ids of the builds, by what the table is to call them.
+
+    Raises:
+        LookupError: CodeBuild has no such build.
+    """
+    columns = {
+        name: {
+            phase["phaseType"]: phase.get("phaseStatus", "IN_PROGRESS") for phase in build["phases"]
+        }
+        for name, build in _named(lab, build_ids).items()
+    }
+    return pd.DataFrame(columns, index=pd.Index(PHASES, name="phase")).fillna("")
+
+
+def _named(lab: Lab, build_ids: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The builds as BatchGetBuilds describes them, by the names given."""
+    if not build_ids:
+        return {}
+    answer = lab.client("codebuild").batch_get_builds(ids=list(build_ids.values()))
+    if answer["buildsNotFound"]:
+        raise LookupError(f"CodeBuild has no build {', '.join(answer['buildsNotFound'])}")
+    found = {build["id"]: build for build in answer["builds"]}
+    return {name: found[build_id] for name, build_id in build_ids.items()}
 
 
 def reported_tests(lab: Lab, build_id: str) -> pd.DataFrame:

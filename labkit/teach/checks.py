@@ -15,10 +15,20 @@ from labkit.lab import Lab
 from labkit.provision import build as builds
 from labkit.provision import deploy as deploying
 from labkit.provision import pipeline as pipelines
+from labkit.teach.depth_checks import build_in_depth
 from labkit.teach.result import Result, line
 from labkit.teach.role_checks import roles
 
-__all__ = ["artifacts", "build", "deploy", "pipeline", "release", "roles", "source"]
+__all__ = [
+    "artifacts",
+    "build",
+    "build_in_depth",
+    "deploy",
+    "pipeline",
+    "release",
+    "roles",
+    "source",
+]
 
 
 def source(lab: Lab) -> Result:

@@ -16,6 +16,7 @@ from labkit.observe import (
     chart_costs,
     chart_deployments,
     chart_timeline,
+    chart_times,
     estimate,
 )
 from labkit.observe.builds import PHASES
@@ -64,18 +65,22 @@ def costs() -> Chart:
     return chart_costs(estimate({"codepipeline.action_minute": 130, "ec2.t3.micro": 3}))
 
 
-@pytest.mark.parametrize("draw", [phases, deployments, timeline, costs])
+def times() -> Chart:
+    return chart_times({"no cache": 3.0, "with a cache": 0.5})
+
+
+@pytest.mark.parametrize("draw", [phases, deployments, timeline, costs, times])
 def test_the_same_frame_gives_the_same_bytes(draw) -> None:  # type: ignore[no-untyped-def]
     chart = draw()
     assert chart.png() == chart.png() == draw().png()
 
 
-@pytest.mark.parametrize("draw", [phases, deployments, timeline, costs])
+@pytest.mark.parametrize("draw", [phases, deployments, timeline, costs, times])
 def test_a_png_carries_no_date_and_no_version(draw) -> None:  # type: ignore[no-untyped-def]
     assert set(Image.open(io.BytesIO(draw().png())).info) <= {"dpi"}
 
 
-@pytest.mark.parametrize("draw", [phases, deployments, timeline, costs])
+@pytest.mark.parametrize("draw", [phases, deployments, timeline, costs, times])
 def test_the_x_axis_says_its_unit(draw) -> None:  # type: ignore[no-untyped-def]
     label = draw().figure.axes[0].get_xlabel()
     assert "seconds" in label or "US dollars" in label
@@ -87,6 +92,7 @@ def test_the_text_says_what_the_picture_shows() -> None:
     assert "d-BBBBBBBBB Failed: 0 succeeded, 1 failed, 1 skipped (3.0 s)" in said
     assert "d-CCCCCCCCC Succeeded: 2 succeeded, 0 failed, a rollback (4.5 s)" in said
     assert "Build/Build Failed after 9.0 s" in timeline().alt
+    assert times().alt.endswith("no cache 3.0 s; with a cache 0.5 s, 6.0 times as fast.")
 
 
 def test_no_two_phases_look_alike_in_grey() -> None:
@@ -108,6 +114,7 @@ def test_nothing_to_draw_is_said_in_words() -> None:
     assert chart_deployments(pd.DataFrame()).alt.endswith("nothing has been deployed yet")
     assert chart_timeline(pd.DataFrame()).alt.endswith("no action has run yet")
     assert chart_costs(pd.DataFrame()).alt.endswith("nothing has been used yet")
+    assert chart_times({}).alt.endswith("nothing has been measured yet")
 
 
 def test_it_is_saved_where_it_is_told(tmp_path: Path) -> None:

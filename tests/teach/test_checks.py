@@ -23,7 +23,7 @@ def lab(lab_environment: Aws, request: pytest.FixtureRequest) -> Lab:
     tear_down(lab)
 
 
-@pytest.mark.parametrize("piece", [*NAMES, "release"])
+@pytest.mark.parametrize("piece", [*NAMES, "release", "build_in_depth"])
 def test_nothing_holds_in_an_empty_aws(lab: Lab, piece: str) -> None:
     result = getattr(check, piece)(lab)
     assert not result.passed
@@ -92,6 +92,43 @@ def test_a_build_that_failed_is_red_until_one_succeeds(lab: Lab) -> None:
     source.push(lab, "Mended", source.replace("site.json", "tael", "teal"))
     observe.wait_for_build(lab, build.start_build(lab))
     assert check.build(lab).passed
+
+
+@pytest.mark.slow
+def test_builds_in_depth_are_green_one_by_one(lab: Lab) -> None:
+    provision(lab, until="build")
+    codebuild = lab.client("codebuild")
+    to_bucket = {"type": "S3", "location": lab.bucket, "name": "x.zip", "packaging": "ZIP"}
+    own = {"type": "NO_SOURCE", "buildspec": "version: 0.2"}
+    nowhere = {"type": "NO_ARTIFACTS"}
+    codebuild.update_project(name=lab.project, source=own, artifacts=nowhere)
+
+    def run(phase: str, command: str, more: str = "") -> None:
+        spec = f"version: 0.2\nphases:\n  {phase}:\n    commands: [{command}]\n{more}"
+        started = codebuild.start_build(projectName=lab.project, buildspecOverride=spec)
+        observe.wait_for_build(lab, started["build"]["id"])
+
+    def holds() -> list[bool]:
+        return [one.ok for one in check.build_in_depth(lab).lines]
+
+    for phase in ("biuld", "install", "pre_build", "build", "post_build"):
+        run(phase, "false")
+    assert holds() == [False, False, False, False, False]
+    codebuild.update_project(name=lab.project, artifacts=to_bucket)
+    run("build", "true")  # it names nothing to upload
+    assert holds() == [True, False, False, False, False]
+    cache = {"type": "S3", "location": f"{lab.bucket}/cache"}
+    codebuild.update_project(name=lab.project, cache=cache, artifacts=nowhere)
+    assert not holds()[1]
+    more = "cache: {paths: [x]}\nreports: {t: {files: [x], file-format: JUNITXML}}\n"
+    case = "<testsuite><testcase name='a'>%s</testcase></testsuite>"
+    run("build", f'echo "{case % "<failure/>"}" > x', more)
+    assert holds() == [True, True, False, False, False]
+    run("build", f'echo "{case % ""}" > x', more)
+    assert holds() == [True, True, True, False, False]
+    config = {"serviceRole": lab.role_arn("codebuild")}
+    codebuild.update_project(name=lab.project, buildBatchConfig=config)
+    assert holds() == [True, True, True, False, False]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,79 @@
+"""The check of the lesson on builds in depth: it reads what CodeBuild still knows of its builds.
+
+AWS pages: "View build details in AWS CodeBuild"; "Batch builds in AWS CodeBuild".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from labkit import observe
+from labkit.lab import Lab
+from labkit.provision import build as builds
+from labkit.teach.result import Result, line
+
+# the phases that a learner's mistake can fail
+CAN_FAIL = ("DOWNLOAD_SOURCE", "INSTALL", "PRE_BUILD", "BUILD", "POST_BUILD", "UPLOAD_ARTIFACTS")
+
+
+def build_in_depth(lab: Lab) -> Result:
+    """Every phase has failed once, a cache is kept, a test was mended, and so was a batch."""
+    codebuild = lab.client("codebuild")
+
+    def project() -> dict[str, Any]:
+        return codebuild.batch_get_projects(names=[lab.project])["projects"][0]
+
+    def never_failed() -> list[str]:
+        phases = observe.build_phases(lab)
+        failed = set(phases[phases["status"] == "FAILED"]["phase"])
+        return [phase for phase in CAN_FAIL if phase not in failed]
+
+    def kept() -> int:
+        cache = project()["cache"]
+        bucket, _, prefix = cache["location"].partition("/")
+        listed = lab.client("s3").list_objects_v2(Bucket=bucket, Prefix=prefix)
+        return listed["KeyCount"] if cache["type"] == "S3" else 0
+
+    def reports() -> list[str]:
+        """The status of each report, the oldest first."""
+        [group] = builds.report_groups(lab)
+        arns = codebuild.list_reports_for_report_group(reportGroupArn=group)["reports"]
+        found = codebuild.batch_get_reports(reportArns=arns)["reports"]
+        return [one["status"] for one in sorted(found, key=lambda one: one["created"])]
+
+    def batches() -> list[str]:
+        """The status of each batch, the oldest first."""
+        found = codebuild.batch_get_build_batches(ids=builds.batches(lab))["buildBatches"]
+        ordered = sorted(found, key=lambda one: one["startTime"])
+        return [one["buildBatchStatus"] for one in ordered]
+
+    return Result(
+        "build in depth",
+        (
+            line(
+                f"a build has failed in each of {', '.join(CAN_FAIL)}",
+                "look at observe.build_phases(lab) for the one that is missing, and break it",
+                lambda: not never_failed(),
+            ),
+            line(
+                "the project keeps its cache in S3, and a build has saved it",
+                "call update_project with a cache, and build",
+                kept,
+            ),
+            line(
+                "a report shows a failed test, and the newest shows none",
+                "mend the test, push and build again",
+                lambda: "FAILED" in reports() and reports()[-1] == "SUCCEEDED",
+            ),
+            line(
+                "batches act as a role of their own, not as the builds' role",
+                "call update_project with a buildBatchConfig",
+                lambda: project()["buildBatchConfig"]["serviceRole"] != project()["serviceRole"],
+            ),
+            line(
+                "a batch has failed, and the last one succeeded",
+                "mend the service that failed, push, and start a batch",
+                lambda: "FAILED" in batches() and batches()[-1] == "SUCCEEDED",
+            ),
+        ),
+    )
