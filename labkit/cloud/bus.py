@@ -16,10 +16,11 @@ import queue
 import threading
 import time
 import uuid
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -88,6 +89,43 @@ _events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
 _calls = ThreadPoolExecutor(8, thread_name_prefix="eventbridge-target")
 
 
+class _Lines:
+    """Calls each target for one event after the other, and different targets side by side.
+
+    EventBridge promises no order; a learner who reads a queue sees events as they happened.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: dict[str, deque[Callable[[], None]]] = {}
+
+    def add(self, target: str, call: Callable[[], None]) -> None:
+        """Call when all that was added before for that target has been called."""
+        with self._lock:
+            line = self._waiting.get(target)
+            if line is not None:
+                line.append(call)
+                return
+            self._waiting[target] = deque([call])
+        _calls.submit(self._serve, target)
+
+    def _serve(self, target: str) -> None:
+        while True:
+            with self._lock:
+                line = self._waiting[target]
+                if not line:
+                    del self._waiting[target]
+                    return
+                call = line.popleft()
+            try:
+                call()
+            except Exception:
+                logger.exception("target %s", target)
+
+
+_lines = _Lines()
+
+
 def start() -> None:
     """Start the worker that matches rules, and take moto's own PutEvents through it too."""
     Rule.send_to_targets = _send_to_targets  # type: ignore[method-assign,assignment]
@@ -108,7 +146,8 @@ def _send_to_targets(rule: Rule, original_event: Any, transform_input: bool = Tr
     if rule.state != "ENABLED" or not rule.event_pattern.matches_event(original_event):
         return
     for target in list(rule.targets):
-        _calls.submit(_call_target, rule, copy.deepcopy(target), copy.deepcopy(original_event))
+        call = partial(_call_target, rule, copy.deepcopy(target), copy.deepcopy(original_event))
+        _lines.add(f"{rule.arn} {target['Id']}", call)
 
 
 def _call_target(rule: Rule, target: dict[str, Any], event: Event) -> None:
@@ -181,6 +220,12 @@ def _send_message(rule: Rule, target: dict[str, Any], event: Any) -> None:
     sqs.send_message(QueueUrl=url, MessageBody=json.dumps(event), **group)
 
 
+def _invoke_function(rule: Rule, target: dict[str, Any], event: Any) -> None:
+    _as_eventbridge(rule, "lambda").invoke(
+        FunctionName=target["Arn"], InvocationType="Event", Payload=json.dumps(event)
+    )
+
+
 def _put_log_event(rule: Rule, target: dict[str, Any], event: Any) -> None:
     logs, group = _as_eventbridge(rule, "logs"), target["Arn"].split(":")[6]
     stream = str(uuid.uuid4())
@@ -195,4 +240,5 @@ _TARGETS: dict[str, Callable[[Rule, dict[str, Any], Any], None]] = {
     "sns": _publish_message,
     "sqs": _send_message,
     "logs": _put_log_event,
+    "lambda": _invoke_function,
 }
