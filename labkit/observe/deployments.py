@@ -23,13 +23,20 @@ def all_deployments(lab: Lab) -> list[dict[str, Any]]:
     pages = codedeploy.get_paginator("list_deployments").paginate(
         applicationName=lab.application, deploymentGroupName=lab.fleet
     )
+    missing = (
+        codedeploy.exceptions.ApplicationDoesNotExistException,
+        codedeploy.exceptions.DeploymentGroupDoesNotExistException,
+    )
+    try:
+        ids = [item for page in pages for item in page["deployments"]]
+    except missing:  # a lab that has not come to its deployments yet
+        return []
     infos = [
         info
-        for page in pages
-        for start in range(0, len(page["deployments"]), 25)
-        for info in codedeploy.batch_get_deployments(
-            deploymentIds=page["deployments"][start : start + 25]
-        )["deploymentsInfo"]
+        for start in range(0, len(ids), 25)
+        for info in codedeploy.batch_get_deployments(deploymentIds=ids[start : start + 25])[
+            "deploymentsInfo"
+        ]
     ]
     return sorted(infos, key=lambda info: info["createTime"])
 
