@@ -37,30 +37,28 @@ def pack(
         links: whether a symbolic link is kept as one, instead of the file it leads to.
 
     Raises:
-        ArchiveError: a name that is not UTF-8.
         OSError: a file that is not there, or cannot be read.
     """
     with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, path in files:
             info = zipfile.ZipInfo(name, _EPOCH)
             info.compress_type = zipfile.ZIP_DEFLATED
-            try:
-                if links and Path(path).is_symlink():
-                    info.external_attr = Path(path).lstat().st_mode << 16
-                    archive.writestr(info, os.fsencode(Path(path).readlink()))
-                else:
-                    _add(archive, info, path)
-            except UnicodeEncodeError as error:
-                raise ArchiveError(f"the name {name!r} is not UTF-8") from error
+            if links and Path(path).is_symlink():
+                info.external_attr = Path(path).lstat().st_mode << 16
+                archive.writestr(info, os.fsencode(Path(path).readlink()))
+            else:
+                _add(archive, info, path)
 
 
 def _add(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str | Path) -> None:
-    with opened(path) as source:
-        status = os.fstat(source.fileno())
-        info.external_attr, info.file_size = status.st_mode << 16, status.st_size
-        with archive.open(info, "w") as target:
-            while block := source.read(min(status.st_size + 1, _BLOCK)):
-                target.write(block)
+    source, status = _opened(path)
+    info.external_attr, info.file_size = status.st_mode << 16, status.st_size
+    at_once = min(status.st_size + 1, _BLOCK)
+    with source, archive.open(info, "w") as target:
+        while block := source.read(at_once):
+            target.write(block)
+            if len(block) < at_once:
+                break
 
 
 def opened(path: str | Path) -> IO[bytes]:
@@ -69,11 +67,16 @@ def opened(path: str | Path) -> IO[bytes]:
     Raises:
         OSError: it is not a regular file.
     """
+    return _opened(path)[0]
+
+
+def _opened(path: str | Path) -> tuple[IO[bytes], os.stat_result]:
     file = open(path, "rb", buffering=0, opener=_without_links)  # noqa: SIM115
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
         file.close()
         raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return file
+    return file, status
 
 
 def _without_links(path: str, flags: int) -> int:

@@ -1,18 +1,17 @@
 """What artifacts cost: `make bench`.
 
-The figures are ratios of one run on one machine, and memory against its limit; the best of some
-rounds, because a machine has other things to do as well.
+Each figure is a ratio of one run on one machine; the best of some rounds, because a machine has
+other things to do as well. That packing holds no file in memory is in `test_artifacts.py`.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import psutil
 import pytest
 
 from labkit.cloud import launcher
@@ -45,8 +44,6 @@ def project(bench: Bench, commands: dict[str, str], **artifacts: Any) -> str:
     phases = {name: {"commands": [command]} for name, command in commands.items()}
     spec = {"version": 0.2, "phases": phases, "artifacts": {"files": "tree/**/*"}}
     key = bench.upload({"make_tree.py": MAKE_TREE})
-    import json
-
     return bench.project(
         source={"type": "S3", "location": f"{bench.bucket}/{key}", "buildspec": json.dumps(spec)},
         artifacts={"type": "S3", "location": bench.bucket, "name": "made.zip", **artifacts},
@@ -76,5 +73,4 @@ def test_ten_thousand_small_files(bench: Bench) -> None:
         f"\n10,000 small files uploaded: {uploaded:.2f} s, {uploaded / zipped:.2f} times zip -1"
         f" ({zipped:.2f} s; limit {MOST_TIMES_OF_ZIP})"
     )
-    print([(round(seconds(b,"POST_BUILD"),2),round(seconds(b,"UPLOAD_ARTIFACTS"),2)) for b in builds])
     assert uploaded <= MOST_TIMES_OF_ZIP * zipped

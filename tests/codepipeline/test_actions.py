@@ -15,9 +15,7 @@ from uuid import uuid4
 import pytest
 
 from tests.cloud.test_functions import zipped
-from tests.codepipeline.test_sources import Account, account, action, names, until
-
-__all__ = ["account"]
+from tests.codepipeline.test_sources import Account, action, names, until
 
 
 def archive(files: dict[str, str], links: dict[str, str] | None = None) -> bytes:

@@ -14,9 +14,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.codepipeline.test_sources import Account, Server, account, action, names, server
-
-__all__ = ["account", "server"]
+from tests.codepipeline.test_sources import Account, Server, action, names
 
 
 def test_a_revision_put_by_hand_starts_an_execution_once(account: Account, server: Server) -> None:

@@ -82,13 +82,6 @@ class Server:
         self.git("push", "-q", "origin", name)
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Server:
-    made = Server(tmp_path)
-    made.make()
-    return made
-
-
 @dataclass
 class Account:
     """A role, a bucket and a connection in the shared lab."""
@@ -173,16 +166,6 @@ def action(
         "outputArtifacts": [item if isinstance(item, dict) else {"name": item} for item in outputs or []],
         **more,
     }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def account(aws: Any) -> Account:
-    """The role trusts CodePipeline alone: Commands need no other trust."""
-    statement = {"Effect": "Allow", "Principal": {"Service": "codepipeline.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    role = aws.client("iam").create_role(RoleName="sources", AssumeRolePolicyDocument=trust)
-    aws.client("s3").create_bucket(Bucket="sources-of-pipelines")
-    return Account(aws, role["Role"]["Arn"], "sources-of-pipelines")
 
 
 def names(body: bytes) -> list[str]:

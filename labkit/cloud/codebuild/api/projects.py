@@ -118,6 +118,8 @@ class Projects(Operations):
             AWSError: InvalidInputException.
         """
         check_declaration(declared)
+        if any(item["type"] == "CODEPIPELINE" for item in declared.get("secondaryArtifacts") or []):
+            _not_secondary("CODEPIPELINE")  # a pipeline brings its own to each build
         batch_role = (declared.get("buildBatchConfig") or {}).get("serviceRole")
         for role in filter(None, (declared["serviceRole"], batch_role)):
             if role.split(":")[4] != self.current_account:
@@ -128,6 +130,11 @@ class Projects(Operations):
                 assume_service_role(role, self.arn(f"project/{declared['name']}"))
             except PhaseFailed as error:
                 invalid(error.message)
+
+
+def _not_secondary(artifact_type: str) -> None:
+    # published in an issue of 2024 (hashicorp/terraform-provider-aws, 36987)
+    invalid(f"Invalid input: artifactType {artifact_type} is not allowed for secondaryArtifacts")
 
 
 def check_declaration(declared: Answer) -> None:
@@ -155,6 +162,10 @@ def check_declaration(declared: Answer) -> None:
     for item in declared.get("secondaryArtifacts") or []:
         if not item.get("artifactIdentifier"):
             invalid("Project secondary artifacts must have an artifactIdentifier")
+        if item["type"] == "NO_ARTIFACTS":
+            _not_secondary(item["type"])
+    if artifacts["type"] == "NO_ARTIFACTS" and artifacts.get("encryptionDisabled") is not None:
+        invalid("Invalid artifacts: artifact type NO_ARTIFACTS should have null encryptionDisabled")
     if source["type"] == "NO_SOURCE" and not source.get("buildspec"):
         invalid("Project source type NO_SOURCE requires a buildspec")
     for item in (artifacts, *(declared.get("secondaryArtifacts") or [])):

@@ -7,6 +7,7 @@ learner's.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -73,6 +74,11 @@ def find(prepared: Prepared, spec: ArtifactSpec, say: Say, *, links: bool) -> di
                 found[name] = file.path
     if not found:
         raise ArtifactError(_NOTHING)
+    for name in found:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise ArtifactError(f"the name {name!r} is not UTF-8") from error
     say(f"Found {len(found)} file(s)")
     return found
 
@@ -82,18 +88,18 @@ def _chosen(
 ) -> Iterator[File]:
     """The files of one base directory that the globs match, in the order of the globs."""
     present = {file.name: file for file in _Walk(base, guest, links=links)}
-    names = sorted(present)
+    names, seen = sorted(present), set[str]()
     excluded = [_rule(glob, base, guest) for glob in spec.exclude]
     for glob in spec.files:
         say(f"Expanding {glob}")
         rule = _rule(glob, base, guest)
-        matching = [name for name in names if name in present and rule.fullmatch(name)]
+        matching = [name for name in names if rule.fullmatch(name)]
         if not matching and not _SIGNS.search(glob):
             say(f"Skipping invalid file path {glob}")
         for name in matching:
-            file = present.pop(name)
-            if not any(rule.fullmatch(name) for rule in excluded):
-                yield file
+            if name not in seen and not any(rule.fullmatch(name) for rule in excluded):
+                yield present[name]
+            seen.add(name)
 
 
 def _rule(glob: str, base: Path, guest: Guest) -> re.Pattern[str]:
@@ -176,7 +182,7 @@ def followed(path: Path, guest: Guest) -> Path | None:
             else:
                 return None
         if links > _MOST_LINKS:
-            raise OSError(0, "Too many levels of symbolic links", str(path))
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
         rest.extend(reversed(target.parts))
     return at
 

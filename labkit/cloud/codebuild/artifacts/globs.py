@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-_COMPONENTS = re.compile(r"\*\*+/(?:\*\*+/)*|\*\*+")
+# whole directories, any number of them; or, elsewhere in a name, any text at all
+_CROSSING = re.compile(r"(?:(?<=/)|^)(?:\*\*+/)+|\*\*+")
 
 
 def pattern(glob: str) -> re.Pattern[str]:
@@ -21,8 +22,8 @@ def pattern(glob: str) -> re.Pattern[str]:
     """
     while glob.startswith("./"):
         glob = glob[2:]
-    parts = _COMPONENTS.split(glob)
-    crossing = ["(?:.*?/)??" if sign.endswith("/") else ".*?" for sign in _COMPONENTS.findall(glob)]
+    parts = _CROSSING.split(glob)
+    crossing = ["(?:.*?/)??" if sign.endswith("/") else ".*?" for sign in _CROSSING.findall(glob)]
     text = _within(parts[0])
     for sign, part in zip(crossing[:-1], parts[1:-1], strict=False):
         text += f"(?>{sign}{_within(part)})"
@@ -42,4 +43,4 @@ def _component(glob: str) -> str:
     if not rest:
         return first
     *middle, last = rest
-    return first + "".join(f"(?>[^/]*?{part})" for part in middle) + f"[^/]*{last}"
+    return first + "".join(f"(?>[^/]*?{part})" for part in middle) + f"[^/]*?{last}"

@@ -12,21 +12,19 @@ import hashlib
 import io
 import tempfile
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud.archives import ArchiveError, opened, pack
+from labkit.cloud.archives import opened, pack
 from labkit.cloud.clients import Session
 from labkit.cloud.codebuild.artifacts.finding import ArtifactError
 from labkit.cloud.codebuild.buildspec import ArtifactSpec
 from labkit.cloud.codebuild.models import Build
 
 Target = dict[str, Any]
-_AT_A_TIME = 4  # files of a folder
 _BUFFER = 1 << 18
 # AWS page: "ProjectArtifacts", bucketOwnerAccess -> the canned ACL that gives it
 _ACCESS = {"READ_ONLY": "bucket-owner-read", "FULL": "bucket-owner-full-control"}
@@ -63,8 +61,6 @@ class Store:
         bucket, key = self.target["location"], self._key(spec)
         try:
             sums = self._zip(files, key, links=links) if self.zips else self._folder(files, key)
-        except ArchiveError as error:
-            raise ArtifactError(str(error)) from error
         except (ClientError, BotoCoreError) as error:
             detail = getattr(error, "response", {}).get("Error", {})
             told = f"{detail.get('Code', 'Error')}: {detail.get('Message', error)}"
@@ -84,29 +80,17 @@ class Store:
         return counted.sums
 
     def _folder(self, files: Mapping[str, str], key: str) -> Target:
-        def put(item: tuple[str, str]) -> None:
-            name, path = item
-            self._check_halted()
+        # not several at a time: S3 is in this process, and gains nothing by it
+        for name, path in self._until_halted(files):
             with opened(path) as file:
                 self._put(f"{key}/{name}".lstrip("/"), file)
-
-        with ThreadPoolExecutor(_AT_A_TIME, f"artifacts of {self.build.id}") as pool:
-            try:
-                for _ in pool.map(put, files.items()):
-                    pass
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
         return {}
 
     def _until_halted(self, files: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         for item in files.items():
-            self._check_halted()
+            if self.build.halted:
+                raise ArtifactError("the build was ended")
             yield item
-
-    def _check_halted(self) -> None:
-        if self.build.halted:
-            raise ArtifactError("the build was ended")
 
     def _put(self, key: str, body: IO[bytes]) -> None:
         encryption = {} if self.target.get("encryptionDisabled") else self._encryption()
