@@ -24,8 +24,7 @@ NAME = "driven"  # of the role, the artifact bucket and the repository
 WORK = {"category": "Build", "owner": "Custom", "provider": "Driven", "version": "1"}
 FETCH = {"category": "Source", "owner": "Custom", "provider": "Driven", "version": "1"}
 _PIPELINE = {"name": "Pipeline", "required": True, "key": True, "secret": False, "queryable": True}
-_WAITING_RULES = ("DeploymentWindow", "CloudWatchAlarm")
-PAUSE_SECONDS = 0.015
+PAUSE_SECONDS = (0.015, 0.03, 0.06)  # the last of them again and again
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def source(pipeline: str, kind: str = "CodeCommit") -> dict[str, Any]:
         return {**work(pipeline, "Source"), "actionTypeId": FETCH, "outputArtifacts": artifacts}
     branch = "none" if kind == "missing" else "main"
     configuration = {"RepositoryName": NAME, "BranchName": branch, "PollForSourceChanges": "false"}
-    return {**SOURCE_ACTION, "configuration": configuration, "namespace": "Source"}
+    return {**SOURCE_ACTION, "configuration": configuration, "namespace": "SourceVariables"}
 
 
 @dataclass
@@ -106,6 +105,7 @@ class Driven:
     declaration: dict[str, Any]
     labels: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, str] = field(default_factory=dict)  # job by action execution
+    seen: list[dict[str, Any]] = field(default_factory=list)  # action executions, when last quiet
 
     @property
     def api(self) -> Any:
@@ -124,9 +124,9 @@ class Driven:
     def create(self) -> None:
         """CreatePipeline, which starts the execution `1`, where no variable needs a value."""
         self.api.create_pipeline(pipeline=self.declaration)
-        listed = self.executions()
-        if listed:
-            self.labels["1"] = listed[0]["pipelineExecutionId"]
+        started = self.quiet()
+        if started:
+            self.labels["1"] = started[0]["pipelineExecutionId"]
 
     def close(self) -> None:
         self.api.delete_pipeline(name=self.name)
@@ -173,7 +173,8 @@ class Driven:
             running = [item for item in actions if item["status"] == "InProgress"]
             return all(map(self._waits_for_us, running)) and self._rules_wait()
 
-        return until(waits, still, "nothing moves")
+        self.seen = until(waits, still, "nothing moves")
+        return self.seen
 
     def take_jobs(self) -> None:
         """Take the jobs that wait for a worker."""
@@ -193,12 +194,20 @@ class Driven:
     def running(self, path: str, label: str | None = None) -> dict[str, Any]:
         """The action execution in progress at `Stage/Action`, of one execution or the only one."""
         wanted = self.labels[label] if label else None
-        found = [
-            item
-            for item in self.actions(wanted)
-            if item["status"] == "InProgress" and path_of(item) == path
-        ]
-        assert len(found) == 1, f"{path} of {label}: {len(found)} in progress"
+
+        def here(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            return [
+                run
+                for run in runs
+                if run["status"] == "InProgress"
+                and path_of(run) == path
+                and wanted in (None, run["pipelineExecutionId"])
+            ]
+
+        found = here(self.seen)
+        if len(found) != 1:
+            asked = f"one {path} in progress"
+            found = until(lambda: here(self.actions()), lambda runs: len(runs) == 1, asked, 5)
         return found[0]
 
     def answer(self, run: dict[str, Any], status: str, token: str | None = None) -> None:
@@ -215,13 +224,13 @@ class Driven:
     def succeed(self, run: dict[str, Any], **variables: str) -> None:
         """The worker's success."""
         more = {"outputVariables": variables} if variables else {}
-        self.api.put_job_success_result(jobId=self.jobs[run["actionExecutionId"]], **more)
+        self.api.put_job_success_result(jobId=self.jobs.pop(run["actionExecutionId"]), **more)
 
     def fail(self, run: dict[str, Any], kind: str = "JobFailed") -> None:
         """The worker's failure."""
         details = {"type": kind, "message": "the worker says so"}
         self.api.put_job_failure_result(
-            jobId=self.jobs[run["actionExecutionId"]], failureDetails=details
+            jobId=self.jobs.pop(run["actionExecutionId"]), failureDetails=details
         )
 
     def end_all(self) -> None:
@@ -250,12 +259,15 @@ class Driven:
     def _rules_wait(self) -> bool:
         if not self.conditional:
             return True
-        running = [item for item in self.rules() if item["status"] == "InProgress"]
-        return all(
-            item["input"]["ruleTypeId"]["provider"] in _WAITING_RULES
-            and "externalExecutionSummary" in item["output"]["executionResult"]
-            for item in running
-        )
+        return all(_rule_waits(item) for item in self.rules() if item["status"] == "InProgress")
+
+
+def _rule_waits(rule: dict[str, Any]) -> bool:
+    """Whether it is a window that is closed, or an alarm that may take time to calm down."""
+    summary = rule["output"]["executionResult"].get("externalExecutionSummary", "")
+    if rule["input"]["ruleTypeId"]["provider"] == "DeploymentWindow":
+        return "opens" in summary
+    return bool(summary) and "WaitTime" in rule["input"]["configuration"]
 
 
 def path_of(run: dict[str, Any]) -> str:
@@ -267,8 +279,8 @@ def until(
     read: Callable[[], Any], enough: Callable[[Any], bool], what: str, seconds: float = 20
 ) -> Any:
     """Read until it is enough."""
-    deadline = time.monotonic() + seconds
+    deadline, pauses = time.monotonic() + seconds, iter(PAUSE_SECONDS)
     while not enough(found := read()):
         assert time.monotonic() < deadline, f"{what}: {found}"
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(next(pauses, PAUSE_SECONDS[-1]))
     return found

@@ -14,13 +14,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.codepipeline.test_declarations import APPROVAL, SOURCE_ACTION
-
-TERMINAL = {"Succeeded", "Failed", "Stopped", "Superseded", "Cancelled"}
 
 
 def until(read: Callable[[], Any], enough: Callable[[Any], bool], what: str = "") -> Any:
@@ -288,98 +283,3 @@ def test_errors(pipeline: Pipeline, operation: str, parameters: dict[str, str], 
     with pytest.raises(ClientError) as refused:
         getattr(pipeline.api, operation)(**given)
     assert refused.value.response["Error"]["Code"] == code
-
-
-def test_random_starts_stops_answers_and_retries_keep_the_rules(
-    aws: Any, ingredients: tuple[str, str]
-) -> None:
-    """A stage never holds two executions, and every execution ends in one terminal state."""
-    number = iter(range(1000))
-
-    class Machine(RuleBasedStateMachine):
-        @initialize()
-        def create(self) -> None:
-            self.pipeline = Pipeline(aws, *ingredients, f"random-{next(number)}", stages=3)
-            self.ended: dict[str, str] = {}
-
-        @rule()
-        def start(self) -> None:
-            self.pipeline.start()
-
-        @rule(stage=st.sampled_from(["One", "Two", "Three"]), status=st.sampled_from(["Approved", "Approved", "Rejected"]))  # fmt: skip
-        def answer(self, stage: str, status: str) -> None:
-            token = self.pipeline.asks(stage)
-            if token:
-                self.pipeline.answer(stage, status, token)
-
-        @rule(abandon=st.booleans(), data=st.data())
-        def stop(self, abandon: bool, data: st.DataObject) -> None:
-            running = [key for key, status in self.pipeline.statuses().items() if status in ("InProgress", "Stopping")]  # fmt: skip
-            if running:
-                chosen = data.draw(st.sampled_from(sorted(running)))
-                self._try("stop_pipeline_execution", pipelineExecutionId=chosen, abandon=abandon)
-
-        @rule(stage=st.sampled_from(["One", "Two"]), mode=st.sampled_from(["FAILED_ACTIONS", "ALL_ACTIONS"]))  # fmt: skip
-        def retry(self, stage: str, mode: str) -> None:
-            latest = self.pipeline.state(stage).get("latestExecution")
-            if latest and latest["status"] == "Failed":
-                chosen = latest["pipelineExecutionId"]
-                if self._try("retry_stage_execution", stageName=stage, pipelineExecutionId=chosen, retryMode=mode):  # fmt: skip
-                    self.ended.pop(chosen, None)
-
-        @rule(stage=st.sampled_from(["One", "Two"]), enable=st.booleans())
-        def transition(self, stage: str, enable: bool) -> None:
-            change = {"stageName": stage, "transitionType": "Inbound"}
-            if enable:
-                self._try("enable_stage_transition", **change)
-            else:
-                self._try("disable_stage_transition", **change, reason="random")
-
-        @invariant()
-        def terminal_states_stay(self) -> None:
-            now = self.pipeline.statuses() if hasattr(self, "pipeline") else {}
-            for execution, status in getattr(self, "ended", {}).items():
-                assert now[execution] == status
-            self.ended = {key: status for key, status in now.items() if status in TERMINAL}
-
-        @invariant()
-        def a_stage_holds_one(self) -> None:
-            if not hasattr(self, "pipeline"):
-                return
-            state = self.pipeline.api.get_pipeline_state(name=self.pipeline.name)["stageStates"]
-            inside = [
-                stage["latestExecution"]["pipelineExecutionId"]
-                for stage in state
-                if stage.get("latestExecution", {}).get("status") in ("InProgress", "Stopping")
-            ]
-            assert len(inside) == len(set(inside)), "an execution is in two stages"
-
-        def teardown(self) -> None:
-            if not hasattr(self, "pipeline"):
-                return
-            for stage in ("One", "Two", "Three"):
-                self._try("enable_stage_transition", stageName=stage, transitionType="Inbound")
-            for execution, status in self.pipeline.statuses().items():
-                if status not in TERMINAL:
-                    self._try(
-                        "stop_pipeline_execution", pipelineExecutionId=execution, abandon=True
-                    )
-            until(self.pipeline.statuses, lambda now: set(now.values()) <= TERMINAL, "all end")
-            self.pipeline.close()
-
-        def _try(self, operation: str, **parameters: Any) -> bool:
-            try:
-                getattr(self.pipeline.api, operation)(pipelineName=self.pipeline.name, **parameters)
-            except ClientError as error:
-                assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 400
-                return False
-            return True
-
-    Machine.TestCase.settings = settings(
-        max_examples=10,
-        stateful_step_count=15,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        derandomize=True,
-    )
-    Machine.TestCase("runTest").runTest()

@@ -105,8 +105,13 @@ def cancel(pipeline: Pipeline) -> None:
             execution.cancelled = True
             if execution.run is None:
                 stages.end(pipeline, execution, "Cancelled")
-            else:
-                stages.settle(pipeline, execution, execution.run)
+                continue
+            for condition in execution.run.conditions.values():
+                for rule in condition.rules.values():
+                    if rule.status == "InProgress":
+                        condition.status = "Cancelled"
+                        stages.abandon(pipeline, execution, rule)
+            stages.settle(pipeline, execution, execution.run)
 
 
 def retry(pipeline: Pipeline, stage: Stage, execution: Execution, mode: str) -> None:
@@ -120,8 +125,11 @@ def retry(pipeline: Pipeline, stage: Stage, execution: Execution, mode: str) -> 
             ConcurrentPipelineExecutionsLimitExceededException.
     """
     with pipeline.lock:
-        run = _latest(pipeline, stage, execution)
-        if run.status not in ("Failed", "Stopped") or run.in_progress():
+        run = _latest(pipeline, stage, execution, inside=True)
+        # failed actions can be run again while others of the stage still work
+        works = any(action.status == "InProgress" for action in run.actions.values())
+        beside = mode == "FAILED_ACTIONS" and run.status == "InProgress" and run.failed() and works
+        if not beside and (run.status not in ("Failed", "Stopped") or run.in_progress()):
             raise AWSError(
                 "StageNotRetryableException", f"Stage '{stage.name}' has status {run.status}"
             )
@@ -130,20 +138,22 @@ def retry(pipeline: Pipeline, stage: Stage, execution: Execution, mode: str) -> 
                 "StageNotRetryableException",
                 f"The pipeline has changed since execution '{execution.id}' ran",
             )
-        _reopen(pipeline, stage, execution, run)
+        if not beside:
+            _reopen(pipeline, stage, execution, run)
         stages.retry(pipeline, execution, run, mode, "ManualStageRetry")
 
 
-def roll_back(pipeline: Pipeline, stage: Stage, target: Execution) -> Execution:
+def roll_back(pipeline: Pipeline, stage: Stage, target: Execution, principal_arn: str) -> Execution:
     """Run a stage again with the revisions and artifacts of an execution that succeeded in it.
 
     Raises:
-        AWSError: UnableToRollbackStageException, PipelineExecutionOutdatedException,
-            ConflictException.
+        AWSError: UnableToRollbackStageException, PipelineExecutionOutdatedException.
     """
     with pipeline.lock:
         if pipeline.declaration["executionMode"] == "PARALLEL":
             raise _no_rollback("stages of a pipeline in PARALLEL mode cannot be rolled back")
+        if pipeline.declaration["pipelineType"] == "V1":
+            raise _no_rollback("only stages of V2 pipelines can be rolled back")
         if stage is pipeline.stages[0]:
             raise _no_rollback(f"stage '{stage.name}' is the source stage")
         if target.type == "ROLLBACK":
@@ -156,11 +166,10 @@ def roll_back(pipeline: Pipeline, stage: Stage, target: Execution) -> Execution:
         if not stages.succeeded_in(target, stage.name):
             raise _no_rollback(f"execution '{target.id}' did not succeed in stage '{stage.name}'")
         if stage.holder is not None:
-            raise AWSError(
-                "ConflictException",
-                f"Stage '{stage.name}' is in progress with execution '{stage.holder}'. Try again later",
+            raise _no_rollback(
+                f"stage '{stage.name}' is in progress with execution '{stage.holder}'"
             )
-        trigger = {"triggerType": "ManualRollback", "triggerDetail": target.id}
+        trigger = {"triggerType": "ManualRollback", "triggerDetail": principal_arn}
         return stages.roll_back(pipeline, stage, target, trigger)
 
 
@@ -187,6 +196,11 @@ def override(pipeline: Pipeline, stage: Stage, execution: Execution, kind: str) 
             raise AWSError(
                 "ConditionNotOverridableException",
                 f"The {kind} condition of stage '{stage.name}' has the result SKIP, or is stopping",
+            )
+        if execution.mode != "PARALLEL" and execution.declaration is not pipeline.declaration:
+            raise AWSError(
+                "ConditionNotOverridableException",
+                f"The pipeline has changed since execution '{execution.id}' ran",
             )
         for rule in condition.rules.values():
             if rule.status == "InProgress":

@@ -86,7 +86,7 @@ def retry(pipeline: Pipeline, execution: Execution, run: StageRun, mode: str, tr
     else:
         run.automatic_retries += 1
     run.status, run.retried_by, run.retried_at = "InProgress", trigger, now()
-    keep = ("Succeeded",) if mode == "FAILED_ACTIONS" else ()
+    keep = ("Succeeded", "InProgress") if mode == "FAILED_ACTIONS" else ()
     run.actions = {name: item for name, item in run.actions.items() if item.status in keep}
     passed = ("Succeeded", "Overridden")
     entry = run.conditions.get("beforeEntry")
@@ -226,7 +226,8 @@ def _leave(
         execution.stage_index += 1
         arrive(pipeline, execution)
     if stage is not None:
-        if rolls_back:
+        # a rollback that fails is not rolled back to the same target again, for it would never end
+        if rolls_back and execution.type == "STANDARD":
             _roll_back_to_last_success(pipeline, stage, execution)
         admit(pipeline, stage)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from labkit.cloud.codepipeline import execution as machine
 from labkit.cloud.codepipeline import stages
 from labkit.cloud.codepipeline.api.base import Answer, Operations
-from labkit.cloud.codepipeline.models import ActionRun, Pipeline, Stage, now
+from labkit.cloud.codepipeline.models import ActionRun, Execution, Pipeline, Stage, now
 from labkit.cloud.service import AWSError
 
 
@@ -18,7 +18,7 @@ class Flow(Operations):
         reason: str | None = None,
     ) -> Answer:
         pipeline = self.backend.get(pipelineName)
-        execution = pipeline.execution(pipelineExecutionId)
+        execution = _known(pipeline, pipelineExecutionId, "PipelineExecutionNotStoppableException")
         machine.stop(pipeline, execution, reason, abandon=abandon)
         return {"pipelineExecutionId": pipelineExecutionId}
 
@@ -26,7 +26,8 @@ class Flow(Operations):
         self, pipelineName: str, stageName: str, pipelineExecutionId: str, retryMode: str
     ) -> Answer:
         pipeline = self.backend.get(pipelineName)
-        stage, execution = pipeline.stage(stageName), pipeline.execution(pipelineExecutionId)
+        stage = pipeline.stage(stageName)
+        execution = _known(pipeline, pipelineExecutionId, "NotLatestPipelineExecutionException")
         machine.retry(pipeline, stage, execution, retryMode)
         return {"pipelineExecutionId": pipelineExecutionId}
 
@@ -36,13 +37,15 @@ class Flow(Operations):
         pipeline = self.backend.get(pipelineName)
         stage = pipeline.stage(stageName)
         target = pipeline.execution(targetPipelineExecutionId)
-        return {"pipelineExecutionId": machine.roll_back(pipeline, stage, target).id}
+        made = machine.roll_back(pipeline, stage, target, self.principal.arn)
+        return {"pipelineExecutionId": made.id}
 
     def override_stage_condition(
         self, pipelineName: str, stageName: str, pipelineExecutionId: str, conditionType: str
     ) -> Answer:
         pipeline = self.backend.get(pipelineName)
-        stage, execution = pipeline.stage(stageName), pipeline.execution(pipelineExecutionId)
+        stage = pipeline.stage(stageName)
+        execution = _known(pipeline, pipelineExecutionId, "NotLatestPipelineExecutionException")
         kinds = {"BEFORE_ENTRY": "beforeEntry", "ON_SUCCESS": "onSuccess"}
         machine.override(pipeline, stage, execution, kinds[conditionType])
         return {}
@@ -52,7 +55,6 @@ class Flow(Operations):
     ) -> Answer:
         pipeline = self.backend.get(pipelineName)
         with pipeline.lock:
-            pipeline.stage(stageName)
             run = _approval(pipeline, stageName, actionName, token)
             if run.answer is not None:
                 raise AWSError(
@@ -101,20 +103,26 @@ class Flow(Operations):
         return stage
 
 
+def _known(pipeline: Pipeline, execution_id: str, code: str) -> Execution:
+    """An execution, for operations that have no error of their own for one that is not there."""
+    if execution_id not in pipeline.executions:
+        raise AWSError(
+            code, f"Pipeline '{pipeline.name}' has no pipeline execution '{execution_id}'"
+        )
+    return pipeline.executions[execution_id]
+
+
 def _approval(pipeline: Pipeline, stage: str, action: str, token: str) -> ActionRun:
     """The approval of that token, or the stage's latest: in PARALLEL mode several may wait."""
     passed = [execution.passed.get(stage) for execution in pipeline.running.values()]
-    runs = [
-        run
-        for item in [*passed, pipeline.stage(stage).latest]
-        if item
-        for run in item.actions.values()
-    ]
+    latest = [item.latest for item in pipeline.stages if item.name == stage]
+    runs = [run for item in [*passed, *latest] if item for run in item.actions.values()]
     found = [
         run
         for run in runs
         if run.name == action and run.declaration["actionTypeId"]["category"] == "Approval"
     ]
     if not found:
+        pipeline.stage(stage)  # one that an edit took away may still be run through
         raise AWSError("ActionNotFoundException", f"No approval action '{action}' is waiting")
     return next((run for run in found if run.token == token), found[-1])
