@@ -16,7 +16,7 @@ from labkit.observe.builds import (
 from labkit.observe.charts import Chart, chart_times
 from labkit.observe.costs import chart_costs, costs, estimate, prices, usage
 from labkit.observe.deployments import chart_deployments, deployment_outcomes, lifecycle_events
-from labkit.observe.executions import actions, chart_timeline, executions
+from labkit.observe.executions import actions, chart_race, chart_timeline, executions
 from labkit.observe.snapshot import Snapshot, snapshot
 from labkit.observe.waiting import (
     execution_of,
@@ -37,6 +37,7 @@ __all__ = [
     "chart_build_phases",
     "chart_costs",
     "chart_deployments",
+    "chart_race",
     "chart_timeline",
     "chart_times",
     "costs",

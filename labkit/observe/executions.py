@@ -107,6 +107,38 @@ def chart_timeline(runs: pd.DataFrame) -> Chart:
     return Chart(figure, f"{title}: {'; '.join(said)}.")
 
 
+def chart_race(
+    runs: pd.DataFrame, executions: list[str], title: str = "Executions side by side"
+) -> Chart:
+    """Which execution was in which stage, when: a row for each execution, a bar for each stage.
+
+    Args:
+        runs: what `actions` returned.
+        executions: the ids of the executions to compare, in the order of their starts. One that
+            entered no stage has a row without bars.
+    """
+    runs = runs[runs["execution"].isin(executions)] if not runs.empty else runs
+    if runs.empty:
+        return empty(title, "no action has run yet")
+    zero, said = runs["started"].min(), []
+    rows = {one: number for number, one in enumerate(executions)}
+    styles = {one: number for number, one in enumerate(dict.fromkeys(runs["stage"]))}
+    figure, axes = new_axes(len(rows) + 1, title, "seconds since the first action")
+    for (execution, stage), part in runs.groupby(["execution", "stage"], sort=False):
+        start = (part["started"].min() - zero).total_seconds()
+        ends = (part["started"] - zero).dt.total_seconds() + part["seconds"].fillna(0.0)
+        bar(axes, rows[execution], start, max(ends.max() - start, 0.02), styles[stage], stage)
+        said.append(
+            f"execution {rows[execution] + 1} in {stage} from {start:.1f} s to {ends.max():.1f} s"
+        )
+    for execution in set(executions) - set(runs["execution"]):
+        axes.text(0, rows[execution], "entered no stage", va="center", fontsize=9)
+        said.append(f"execution {rows[execution] + 1} entered no stage")
+    name_rows(axes, [f"execution {number + 1}" for number in rows.values()])
+    legend(axes)
+    return Chart(figure, f"{title}: {'; '.join(said)}.")
+
+
 def _seconds(item: dict[str, Any]) -> float | None:
     if item["status"] in ("InProgress", "Stopping") or "lastUpdateTime" not in item:
         return None

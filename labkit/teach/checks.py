@@ -16,6 +16,7 @@ from labkit.provision import build as builds
 from labkit.provision import deploy as deploying
 from labkit.provision import pipeline as pipelines
 from labkit.teach.depth_checks import build_in_depth
+from labkit.teach.gate_checks import environments
 from labkit.teach.result import Result, line
 from labkit.teach.role_checks import roles
 
@@ -24,6 +25,7 @@ __all__ = [
     "build",
     "build_in_depth",
     "deploy",
+    "environments",
     "pipeline",
     "release",
     "roles",

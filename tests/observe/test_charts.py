@@ -15,6 +15,7 @@ from labkit.observe import (
     chart_build_phases,
     chart_costs,
     chart_deployments,
+    chart_race,
     chart_timeline,
     chart_times,
     estimate,
@@ -61,6 +62,15 @@ def timeline() -> Chart:
     return chart_timeline(pd.DataFrame(rows, columns=columns))
 
 
+def race() -> Chart:
+    rows = [
+        ("a", "Build", "Build", "Succeeded", START, 1.0),
+        ("c", "Build", "Build", "Succeeded", START + timedelta(seconds=1), 2.0),
+    ]
+    columns = ["execution", "stage", "action", "status", "started", "seconds"]
+    return chart_race(pd.DataFrame(rows, columns=columns), ["a", "b", "c"])
+
+
 def costs() -> Chart:
     return chart_costs(estimate({"codepipeline.action_minute": 130, "ec2.t3.micro": 3}))
 
@@ -69,18 +79,18 @@ def times() -> Chart:
     return chart_times({"no cache": 3.0, "with a cache": 0.5})
 
 
-@pytest.mark.parametrize("draw", [phases, deployments, timeline, costs, times])
+@pytest.mark.parametrize("draw", [phases, deployments, timeline, race, costs, times])
 def test_the_same_frame_gives_the_same_bytes(draw) -> None:  # type: ignore[no-untyped-def]
     chart = draw()
     assert chart.png() == chart.png() == draw().png()
 
 
-@pytest.mark.parametrize("draw", [phases, deployments, timeline, costs, times])
+@pytest.mark.parametrize("draw", [phases, deployments, timeline, race, costs, times])
 def test_a_png_carries_no_date_and_no_version(draw) -> None:  # type: ignore[no-untyped-def]
     assert set(Image.open(io.BytesIO(draw().png())).info) <= {"dpi"}
 
 
-@pytest.mark.parametrize("draw", [phases, deployments, timeline, costs, times])
+@pytest.mark.parametrize("draw", [phases, deployments, timeline, race, costs, times])
 def test_the_x_axis_says_its_unit(draw) -> None:  # type: ignore[no-untyped-def]
     label = draw().figure.axes[0].get_xlabel()
     assert "seconds" in label or "US dollars" in label
@@ -92,6 +102,7 @@ def test_the_text_says_what_the_picture_shows() -> None:
     assert "d-BBBBBBBBB Failed: 0 succeeded, 1 failed, 1 skipped (3.0 s)" in said
     assert "d-CCCCCCCCC Succeeded: 2 succeeded, 0 failed, a rollback (4.5 s)" in said
     assert "Build/Build Failed after 9.0 s" in timeline().alt
+    assert "execution 3 in Build from 1.0 s to 3.0 s; execution 2 entered no stage" in race().alt
     assert times().alt.endswith("no cache 3.0 s; with a cache 0.5 s, 6.0 times as fast.")
 
 
@@ -113,6 +124,7 @@ def test_nothing_to_draw_is_said_in_words() -> None:
     assert chart.alt == "Where the time of each build went: no build has run yet"
     assert chart_deployments(pd.DataFrame()).alt.endswith("nothing has been deployed yet")
     assert chart_timeline(pd.DataFrame()).alt.endswith("no action has run yet")
+    assert chart_race(pd.DataFrame(), []).alt.endswith("no action has run yet")
     assert chart_costs(pd.DataFrame()).alt.endswith("nothing has been used yet")
     assert chart_times({}).alt.endswith("nothing has been measured yet")
 

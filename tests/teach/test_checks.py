@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
 from labkit import Lab, observe
-from labkit.provision import PIECES, artifacts, build, provision, roles, source, tear_down
+from labkit.provision import (
+    PIECES,
+    artifacts,
+    build,
+    pipeline,
+    provision,
+    roles,
+    source,
+    tear_down,
+)
 from labkit.teach import Line, Result, check
 from tests.conftest import Aws
 
@@ -23,7 +33,7 @@ def lab(lab_environment: Aws, request: pytest.FixtureRequest) -> Lab:
     tear_down(lab)
 
 
-@pytest.mark.parametrize("piece", [*NAMES, "release", "build_in_depth"])
+@pytest.mark.parametrize("piece", [*NAMES, "release", "build_in_depth", "environments"])
 def test_nothing_holds_in_an_empty_aws(lab: Lab, piece: str) -> None:
     result = getattr(check, piece)(lab)
     assert not result.passed
@@ -129,6 +139,36 @@ def test_builds_in_depth_are_green_one_by_one(lab: Lab) -> None:
     config = {"serviceRole": lab.role_arn("codebuild")}
     codebuild.update_project(name=lab.project, buildBatchConfig=config)
     assert holds() == [True, True, True, False, False]
+
+
+def test_each_event_of_a_pipelines_life_counts_once(lab: Lab) -> None:
+    provision(lab, until="artifacts")
+    codepipeline = lab.client("codepipeline")
+    approve = pipeline.action(("Approval", "Manual"), name="Approve", configuration={})
+    declared = pipeline.declaration(lab)
+    declared["stages"] = [declared["stages"][0], {"name": "Prod", "actions": [approve]}]
+
+    def holds() -> list[bool]:
+        return [one.ok for one in check.environments(lab).lines]
+
+    def run(answer: Callable[..., object]) -> str:
+        execution = pipeline.start(lab)
+        observe.wait_for_execution(lab, execution)
+        answer(lab)
+        observe.wait_for_execution(lab, execution, until=lambda now: now.over)
+        return execution
+
+    codepipeline.create_pipeline(pipeline=declared)
+    observe.wait_for_execution(lab)
+    pipeline.approve(lab)
+    assert holds() == [False, False, False, False, False]
+    run(pipeline.reject)
+    assert holds() == [True, False, False, False, False]
+    good = run(pipeline.approve)
+    codepipeline.rollback_stage(
+        pipelineName=lab.pipeline, stageName="Prod", targetPipelineExecutionId=good
+    )
+    assert holds() == [True, False, False, False, False]  # not by itself yet
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,9 @@ def deployment_window(action: Action) -> None:
     ends = now + limit if opens is None else min(opens, now + limit)
     seconds = (ends - now).total_seconds()
     told = "never opens" if opens is None else f"opens {opens:%Y-%m-%dT%H:%M:%SZ}"
-    action.run.summary = f"The deployment window {told}: {clock.describe(round(seconds))}"
+    then = ", in" if opens == ends else "; the rule gives up in"
+    wait = clock.describe(round(seconds))
+    action.run.summary = f"The deployment window {told}{then} {wait}"
     action.changed()
     # an override or an abandoned execution ends the wait
     action.run.answered.wait(clock.wait_seconds(seconds))
