@@ -14,10 +14,10 @@ demo: install
 	@"$(BIN)/labkit" demo
 
 test: install
-	@"$(BIN)/python" -m pytest
+	@"$(BIN)/python" -m pytest -n 2
 
 test-fast: install
-	@"$(BIN)/python" -m pytest -m "not slow" -n 4
+	@"$(BIN)/python" -m pytest -m "not slow" -n 2 --every 12
 
 check: install
 	@"$(BIN)/ruff" format --check labkit tests

@@ -70,6 +70,34 @@ class Aws:
         )
 
 
+_LONG_TABLE = 20  # cases
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--every",
+        type=int,
+        default=1,
+        metavar="N",
+        help=f"run each N-th case only of a table of more than {_LONG_TABLE} cases",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    step = config.getoption("--every")
+    tables: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        tables.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    kept = {
+        item
+        for cases in tables.values()
+        for item in (cases[::step] if len(cases) > _LONG_TABLE else cases)
+    }
+    if left_out := [item for item in items if item not in kept]:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item in kept]
+
+
 # What builds download is kept between test runs, so that a registry's bad minute fails no test.
 DOWNLOADS = Path(__file__).resolve().parents[1] / ".venv" / "test-downloads"
 

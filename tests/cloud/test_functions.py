@@ -203,6 +203,7 @@ def test_a_rule_calls_a_function(functions: Functions) -> None:
     assert any(name in event["message"] for event in until(read, "the function ran"))
 
 
+@pytest.mark.slow
 def test_versions_and_aliases_with_weights(functions: Functions) -> None:
     api, name = functions.api, functions.make(NODE)
     one = api.publish_version(FunctionName=name)["Version"]

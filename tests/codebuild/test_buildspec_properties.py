@@ -92,6 +92,7 @@ def in_yaml(value: Any) -> str:
 # read or refused
 
 
+@pytest.mark.slow
 @given(SPECS)
 @IN_PROCESS
 def test_a_mapping_is_read_or_refused(spec: dict[str, Any]) -> None:
@@ -198,6 +199,7 @@ def test_a_build_of_a_mapping_ends(
     _ended(bench, [_start(bench, artifacts_project, in_yaml(spec)) for spec in specs])
 
 
+@pytest.mark.slow
 def test_builds_of_extreme_values_end(bench: Any, artifacts_project: str) -> None:
     """Each of them is more than one system call or another can take."""
     long = "x" * 200_000

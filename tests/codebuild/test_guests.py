@@ -44,6 +44,7 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     launcher.down(state_dir)
 
 
+@pytest.mark.slow
 def test_the_log_says_which_isolation_a_build_had(bench: Any) -> None:
     log = bench.log(bench.run(bench.project(source=spec("true"))))
     [line] = [line for line in log if "Isolation: " in line]
@@ -157,6 +158,7 @@ def test_a_build_times_out(hasty: Any) -> None:
     assert not processes_of(build)
 
 
+@pytest.mark.slow
 def test_a_build_times_out_in_the_queue(bench: Any) -> None:
     # waiting passes on the scaled clock: 5 minutes are 5 seconds
     project = bench.project(

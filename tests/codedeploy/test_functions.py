@@ -145,6 +145,7 @@ def test_all_at_once(live: Live) -> None:
     assert (shown["currentVersion"], shown["targetVersion"], shown["targetVersionWeight"]) == ("1", "2", 100.0)  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_canary_gets_its_share_of_the_traffic(live: Live) -> None:
     live = live.make()
     config = live.config("Canary", 20, 60)  # a minute in the lab

@@ -359,6 +359,7 @@ def ground(aws: Any) -> Ground:
     return make_ground(aws)
 
 
+@pytest.mark.slow
 def test_whatever_is_done_to_pipelines_the_rules_hold(ground: Ground) -> None:
     server = psutil.Process(ground.aws.description["pid"])
     threads = server.num_threads()
