@@ -39,8 +39,10 @@ from labkit.cloud.codeconnections.service import CodeConnections, CodeStarConnec
 from labkit.cloud.codedeploy.service import CodeDeploy
 from labkit.cloud.codepipeline.service import CodePipeline
 from labkit.cloud.compute import functions, hosts
+from labkit.cloud.compute.balancer import elbv2
 from labkit.cloud.door import Door
 from labkit.cloud.launcher import no_proxy
+from labkit.cloud.monitoring import alarms
 from labkit.cloud.processes import JUPYTERLAB, Processes
 from labkit.cloud.service import Service
 
@@ -94,6 +96,8 @@ def serve(state_dir: Path, port: int) -> None:
     bus.start()
     hosts.start()
     functions.start()
+    elbv2.start()
+    alarms.start()
     stacks.start()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

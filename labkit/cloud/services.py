@@ -26,6 +26,7 @@ SERVICES = {
     "ssm": "ssm",
     "secretsmanager": "secretsmanager",
     "ec2": "ec2",
+    "elasticloadbalancing": "elbv2",
     "lambda": "lambda",
     "cloudformation": "cloudformation",
     "ecr": "ecr",
@@ -57,5 +58,6 @@ REFUSED = {
         "PublishLayerVersion",
     },
     "events": {"StartReplay", "CreateApiDestination", "CreatePartnerEventSource"},
+    "cloudwatch": {"PutCompositeAlarm", "PutAnomalyDetector", "PutMetricStream"},
     "logs": {"StartQuery", "CreateExportTask", "CreateDelivery"},
 }

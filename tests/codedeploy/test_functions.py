@@ -230,6 +230,7 @@ def test_an_alarm_stops_and_rolls_back(live: Live) -> None:
     cloudwatch.put_metric_alarm(
         AlarmName=name, MetricName="Errors", Namespace="AWS/Lambda", Period=60, EvaluationPeriods=1,
         Threshold=1, ComparisonOperator="GreaterThanThreshold", Statistic="Sum",
+        TreatMissingData="ignore",
     )  # fmt: skip
     cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="calm")
     live = live.make(

@@ -1,0 +1,200 @@
+"""Runs the balancer's process, gives it the routing table, and takes its reports.
+
+The process is started with the first listener, started again when it has died, and ends with the
+lab. Whoever changes a load balancer waits until the change is in force.
+
+AWS page: "CloudWatch metrics for your Application Load Balancer".
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from labkit.cloud import clients, runtime
+from labkit.cloud.compute.balancer import routes
+from labkit.cloud.processes import passed_on_environment
+
+logger = logging.getLogger(__name__)
+
+ELB = "elasticloadbalancing.amazonaws.com"
+NAMESPACE = "AWS/ApplicationELB"
+APPLY_SECONDS = 10.0
+_STATUSES = ("2XX", "3XX", "4XX", "5XX")
+
+Health = tuple[str, str, str]  # state, reason, description
+
+
+class Control:
+    """The balancer of this lab."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._number = 0
+        self._applied = 0
+        self._problems: dict[str, str] = {}
+        self._health: dict[tuple[str, str], Health] = {}
+
+    def apply(self) -> dict[str, str]:
+        """Make what is declared now the routing table in force.
+
+        Returns the listeners, by ARN, whose port could not be listened on, and why.
+        """
+        with self._lock:
+            table = routes.table()
+            if self._process is None and not table["listeners"]:
+                return {}
+            self._forget_health(table)
+            if self._process is None or self._process.poll() is not None:
+                self._start()
+            self._number += 1
+            number = self._number
+            self._send(number, table)
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._applied >= number, APPLY_SECONDS):
+                logger.error("the balancer has not applied table %s", number)
+            return dict(self._problems)
+
+    def health(self, group_arn: str, target: str) -> Health | None:
+        """The last known health of a target; None before its first check has been decided."""
+        return self._health.get((group_arn, target))
+
+    def counts_of_health(self, group_arn: str, targets: list[str]) -> tuple[int, int]:
+        """How many of the targets are healthy, and how many are not."""
+        states = [self._health.get((group_arn, one), ("initial", "", ""))[0] for one in targets]
+        return states.count("healthy"), states.count("unhealthy")
+
+    def _forget_health(self, table: routes.Table) -> None:
+        for arn, key in list(self._health):
+            group = table["groups"].get(arn)
+            if group is None or not group["used"] or key not in group["targets"]:
+                self._health.pop((arn, key), None)
+
+    def _start(self) -> None:
+        lab = runtime.current()
+        with self._changed:
+            self._health.clear()
+        self._process = lab.processes.start(
+            [sys.executable, "-m", "labkit.cloud.compute.balancer.proxy"],
+            owner="balancer",
+            env=passed_on_environment(),
+            cwd=lab.state_dir,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        threading.Thread(
+            target=self._listen, args=(self._process,), name="balancer", daemon=True
+        ).start()
+
+    def _send(self, number: int, table: routes.Table) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        try:
+            self._process.stdin.write(
+                json.dumps({"number": number, "table": table}).encode() + b"\n"
+            )
+            self._process.stdin.flush()
+        except OSError:
+            logger.exception("the balancer's process is gone")
+
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            try:
+                self._take(json.loads(line))
+            except Exception:
+                logger.exception("the balancer said %r", line[:200])
+        process.wait()
+        logger.error("the balancer's process has ended with status %s", process.returncode)
+        time.sleep(0.2)  # one that dies at once is not started in a circle
+        if self._process is process:
+            self.apply()
+
+    def _take(self, told: dict[str, Any]) -> None:
+        if "applied" in told:
+            with self._changed:
+                self._applied, self._problems = told["applied"], told["problems"]
+                self._changed.notify_all()
+        elif "health" in told:
+            group, target, *health = told["health"]
+            self._health[group, target] = tuple(health)  # type: ignore[assignment]
+            logger.info("target %s of %s is %s", target, group, health[0])
+        else:
+            for counted in told["counts"]:
+                publish(counted)
+
+
+def publish(counted: dict[str, Any]) -> None:
+    """Put the metrics of one report: one load balancer, and one of its target groups if chosen."""
+    balancer = [{"Name": "LoadBalancer", "Value": counted["balancer"]}]
+    group = [{"Name": "TargetGroup", "Value": counted["group"]}] if counted["group"] else []
+    data: list[dict[str, Any]] = []
+    for dimensions in [[*group, *balancer], balancer] if group else [balancer]:
+        data += [{**metric, "Dimensions": dimensions} for metric in _metrics(counted)]
+    _put(data)
+
+
+def _metrics(counted: dict[str, Any]) -> list[dict[str, Any]]:
+    named = {"requests": "RequestCount", "elb_5XX": "HTTPCode_ELB_5XX_Count"}
+    named |= {one: f"HTTPCode_Target_{one}_Count" for one in _STATUSES}
+    metrics: list[dict[str, Any]] = [
+        {"MetricName": name, "Value": counted[key], "Unit": "Count"}
+        for key, name in named.items()
+        if counted.get(key)
+    ]
+    if counted.get("answers"):
+        values = {
+            "SampleCount": counted["answers"],
+            "Sum": counted["seconds"],
+            "Minimum": counted["fastest"],
+            "Maximum": counted["slowest"],
+        }
+        metrics.append(
+            {"MetricName": "TargetResponseTime", "StatisticValues": values, "Unit": "Seconds"}
+        )
+    return metrics
+
+
+def publish_health(control: Control) -> None:
+    """Put HealthyHostCount and UnHealthyHostCount of every target group that is used."""
+    table = routes.table()
+    data: list[dict[str, Any]] = []
+    for listener in table["listeners"].values():
+        actions = [action for rule in listener["rules"] for action in rule["actions"]]
+        for arn in {arn for action in actions for arn, _ in routes.forwards(action)}:
+            group = table["groups"].get(arn)
+            if group is None:
+                continue
+            counts = control.counts_of_health(arn, list(group["targets"]))
+            dimensions = [
+                {"Name": "TargetGroup", "Value": group["name"]},
+                {"Name": "LoadBalancer", "Value": listener["balancer"]},
+            ]
+            for name, value in zip(("HealthyHostCount", "UnHealthyHostCount"), counts, strict=True):
+                data.append(
+                    {
+                        "MetricName": name,
+                        "Value": float(value),
+                        "Unit": "Count",
+                        "Dimensions": dimensions,
+                    }
+                )
+    _put(data)
+
+
+def _put(data: list[dict[str, Any]]) -> None:
+    if not data:
+        return
+    try:
+        cloudwatch = clients.as_service(ELB, runtime.current().region).client("cloudwatch")
+        cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=data)
+    except (ClientError, BotoCoreError) as error:
+        logger.warning("no metrics of the balancer: %s", error)
