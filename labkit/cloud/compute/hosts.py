@@ -154,7 +154,7 @@ def start() -> None:
 
 
 def _become_host(instance: Any) -> None:
-    instance.add_tags({PORT_TAG: str(_free_port())})
+    instance.add_tags({PORT_TAG: str(free_port())})
     directory = runtime.current().directory("hosts", instance.id)
     if instance.user_data:
         logger.info("%s: user data is not run; Node and the agent are there", instance.id)
@@ -166,7 +166,7 @@ def _end_processes(instance_ids: list[str]) -> None:
         runtime.current().processes.end(f"host/{instance_id}", grace_seconds=2)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
