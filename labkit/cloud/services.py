@@ -27,6 +27,7 @@ SERVICES = {
     "secretsmanager": "secretsmanager",
     "ec2": "ec2",
     "elasticloadbalancing": "elbv2",
+    "autoscaling": "autoscaling",
     "lambda": "lambda",
     "cloudformation": "cloudformation",
     "ecr": "ecr",

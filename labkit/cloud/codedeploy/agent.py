@@ -21,11 +21,12 @@ from labkit.cloud.codedeploy import hooks
 from labkit.cloud.codedeploy.appspec import SCRIPTABLE, AppSpec, AppSpecError, parse
 from labkit.cloud.codedeploy.hooks import ScriptError, ScriptLog
 from labkit.cloud.codedeploy.install import InstallError, install
-from labkit.cloud.codedeploy.models import Deployment
+from labkit.cloud.codedeploy.models import BLOCK, Deployment
 from labkit.cloud.compute.hosts import Host, HostError
 
 ROOT = "/opt/codedeploy-agent/deployment-root"
 KEPT_REVISIONS = 5
+_OF_THE_LAST = ("ApplicationStop", "BeforeBlockTraffic", "AfterBlockTraffic")
 _NAMES = ("appspec.yaml", "appspec.yml")
 
 
@@ -66,10 +67,8 @@ class Agent:
                     self._download()
                 case "Install":
                     self._install()
-                case "ApplicationStop":
-                    self._stop_last()
                 case _:
-                    self._hooks(event, self.archive)
+                    self._hooks(event)
         except ScriptError as error:
             raise EventError(error.code, error.message, error.script, self.log.tail()) from error
         except (AppSpecError, InstallError, ArchiveError, HostError) as error:
@@ -118,7 +117,8 @@ class Agent:
 
     def _forget_old_revisions(self) -> None:
         """E16: the last five stay, and always the current and the last installed one."""
-        kept = {self.directory, self._pointed(self.last_installed)}
+        last = self._pointed(self.last_installed)
+        kept = {self.directory, last.parent if last else None}
         revisions = sorted(self.group.iterdir(), key=lambda path: path.stat().st_mtime)
         for path in revisions[:-KEPT_REVISIONS]:
             if path not in kept:
@@ -141,18 +141,27 @@ class Agent:
         )
         self.last_installed.write_text(f"{self.directory}\n")  # E5
 
-    def _stop_last(self) -> None:
-        """E1, E2: the scripts of the revision that was installed last; none, nothing to do."""
-        last = self._pointed(self.last_installed)
-        if last is not None:
-            self._hooks("ApplicationStop", last / "deployment-archive")
+    def _hooks(self, event: str) -> None:
+        archive = self._archive_of(event)
+        if archive is not None:
+            scripts = self._appspec(archive).hooks.get(event, [])
+            hooks.run(self.host, event, scripts, archive, self._environment(event), self.log)
+
+    def _archive_of(self, event: str) -> Path | None:
+        """The revision whose scripts run (E1-E4); None, and there is nothing to do."""
+        back = self.deployment.creator == "codeDeployRollback" and self.deployment.reroute
+        if event in _OF_THE_LAST:
+            if self.archive.is_dir():
+                return self.archive
+            return self._pointed(
+                self.most_recent if back and event in BLOCK else self.last_installed
+            )
+        return self._pointed(self.last_installed) if back else self.archive
 
     def _pointed(self, pointer: Path) -> Path | None:
-        return Path(pointer.read_text().strip()) if pointer.exists() else None
-
-    def _hooks(self, event: str, archive: Path) -> None:
-        scripts = self._appspec(archive).hooks.get(event, [])
-        hooks.run(self.host, event, scripts, archive, self._environment(event), self.log)
+        if not pointer.exists():
+            return None
+        return Path(pointer.read_text().strip()) / "deployment-archive"
 
     def _appspec(self, archive: Path) -> AppSpec:
         for name in _NAMES:  # E13

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from labkit.cloud.codedeploy.deployment import tag_groups
 from labkit.cloud.codedeploy.models import (
     PLATFORMS,
     Application,
@@ -19,20 +18,20 @@ from labkit.cloud.codedeploy.models import (
     predefined,
     style_of,
 )
+from labkit.cloud.codedeploy.servers import scaling_groups, tag_groups
+from labkit.cloud.codedeploy.traffic import target_group_names
 from labkit.cloud.service import AWSError, Service, page
 
 Answer = dict[str, Any]
 
 _MOST_MINUTES = 2880  # of one step; "CodeDeploy limits"
+_MOST_ALARMS = 10
 _BUNDLES = ("zip", "tar", "tgz")
 # What a deployment group may ask for, and the lab does not do.
 _NOT_YET = (
     "onPremisesInstanceTagFilters",
     "onPremisesTagSet",
-    "autoScalingGroups",
     "triggerConfigurations",
-    "blueGreenDeploymentConfiguration",
-    "loadBalancerInfo",
     "ecsServices",
     "terminationHookEnabled",
 )
@@ -273,8 +272,8 @@ class Declarations(Service):
                 raise AWSError(
                     "InvalidInputException", f"The lab's local AWS does not support {key} yet"
                 )
-        check_alarms(declared.get("alarmConfiguration"), platform)
-        _check_style(declared.get("deploymentStyle") or {}, platform)
+        check_alarms(declared.get("alarmConfiguration"))
+        _check_style(declared, platform)
         if platform != "Server" and (declared.get("ec2TagFilters") or declared.get("ec2TagSet")):
             raise AWSError(
                 "InvalidEC2TagException", f"Deployment groups of {platform} have no EC2 tags"
@@ -307,6 +306,10 @@ class Declarations(Service):
             "lastSuccessfulDeployment": self._brief(group.last_success),
             "lastAttemptedDeployment": self._brief(group.last_attempt),
             **group.declared,
+            "autoScalingGroups": [
+                {"name": name, "hook": f"CodeDeploy-managed-{group.name}"}
+                for name in scaling_groups(group.declared)
+            ],
         }
         return {key: value for key, value in shown.items() if value is not None}
 
@@ -336,35 +339,70 @@ def _check_tags(declared: Answer) -> None:
             raise AWSError("InvalidEC2TagException", f"The tag filter {tag} has no {needed}")
 
 
-def _check_style(style: Answer, platform: str) -> None:
-    wanted = style_of(platform)
-    if any(style.get(key) not in (None, value) for key, value in wanted.items()):
-        if platform == "Server":
+def _check_style(declared: Answer, platform: str) -> None:
+    """AWS page: "DeploymentStyle" in the CodeDeploy API Reference."""
+    style = {**style_of(platform), **(declared.get("deploymentStyle") or {})}
+    if platform != "Server":
+        if style != style_of(platform):
             raise AWSError(
                 "InvalidDeploymentStyleException",
-                "The lab's local AWS supports IN_PLACE and WITHOUT_TRAFFIC_CONTROL only, so far",
+                f"Deployments of the platform {platform} are BLUE_GREEN and WITH_TRAFFIC_CONTROL",
             )
+        return
+    balanced = style["deploymentOption"] == "WITH_TRAFFIC_CONTROL"
+    info = declared.get("loadBalancerInfo") or {}
+    if info.get("elbInfoList"):
+        raise AWSError(
+            "InvalidLoadBalancerInfoException",
+            "The lab's local AWS has no Classic Load Balancers; use targetGroupInfoList",
+        )
+    if info.get("targetGroupPairInfoList"):
+        raise AWSError(
+            "InvalidLoadBalancerInfoException",
+            "targetGroupPairInfoList is for deployments of the platform ECS",
+        )
+    if balanced and not target_group_names(info):
+        raise AWSError(
+            "InvalidLoadBalancerInfoException",
+            "A deployment group WITH_TRAFFIC_CONTROL needs a loadBalancerInfo that names a target group",
+        )
+    if style["deploymentType"] == "BLUE_GREEN":
+        _check_blue_green(declared, balanced)
+
+
+def _check_blue_green(declared: Answer, balanced: bool) -> None:
+    if not balanced:
         raise AWSError(
             "InvalidDeploymentStyleException",
-            f"Deployments of the platform {platform} are BLUE_GREEN and WITH_TRAFFIC_CONTROL",
+            "A blue/green deployment of servers is WITH_TRAFFIC_CONTROL",
         )
+    options = declared.get("blueGreenDeploymentConfiguration") or {}
+    ready = options.get("deploymentReadyOption") or {}
+    way = (options.get("greenFleetProvisioningOption") or {}).get("action")
+    end = options.get("terminateBlueInstancesOnDeploymentSuccess") or {}
+    fault = None
+    if not options:
+        fault = "A BLUE_GREEN deployment group needs a blueGreenDeploymentConfiguration"
+    elif way == "COPY_AUTO_SCALING_GROUP" and len(scaling_groups(declared)) != 1:
+        fault = "COPY_AUTO_SCALING_GROUP needs exactly one Auto Scaling group"
+    elif ready.get("waitTimeInMinutes") and ready.get("actionOnTimeout") != "STOP_DEPLOYMENT":
+        fault = "waitTimeInMinutes applies to the actionOnTimeout STOP_DEPLOYMENT only"
+    elif not 0 <= (end.get("terminationWaitTimeInMinutes") or 0) <= _MOST_MINUTES:
+        fault = f"terminationWaitTimeInMinutes must be 0 to {_MOST_MINUTES}"
+    if fault:
+        raise AWSError("InvalidBlueGreenDeploymentConfigurationException", fault)
 
 
-def check_alarms(configuration: Answer | None, platform: str) -> None:
-    """Refuse alarms where the lab does not watch them.
-
-    Raises:
-        AWSError: InvalidAlarmConfigException.
-    """
-    if not (configuration or {}).get("enabled"):
-        return
-    if platform == "Server":
-        raise AWSError(
-            "InvalidAlarmConfigException",
-            "The lab's local AWS does not support alarmConfiguration of servers yet",
-        )
-    if not (configuration or {}).get("alarms"):
+def check_alarms(configuration: Answer | None) -> None:
+    """Raises AWSError: InvalidAlarmConfigException."""
+    given = configuration or {}
+    if given.get("enabled") and not given.get("alarms"):
         raise AWSError("InvalidAlarmConfigException", "An enabled alarm configuration needs alarms")
+    if len(given.get("alarms") or []) > _MOST_ALARMS:
+        raise AWSError(
+            "AlarmsLimitExceededException",
+            f"A deployment group takes at most {_MOST_ALARMS} alarms",
+        )
 
 
 def _hosts_config(name: str, hosts: Answer | None, routing: Answer | None) -> Config:

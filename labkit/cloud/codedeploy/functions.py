@@ -10,15 +10,13 @@ platform"; "AppSpec 'hooks' section"; "Monitoring deployments with CloudWatch al
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from labkit.cloud import clients, runtime
-from labkit.cloud.codedeploy import events
+from labkit.cloud.codedeploy import events, watching
 from labkit.cloud.codedeploy.models import (
     CodeDeployBackend,
     Deployment,
@@ -31,12 +29,10 @@ from labkit.cloud.codedeploy.models import (
     now,
 )
 
-CODEDEPLOY = "codedeploy.amazonaws.com"
 HOOKS = ("BeforeAllowTraffic", "AfterAllowTraffic")
 EVENTS = ("BeforeAllowTraffic", "AllowTraffic", "AfterAllowTraffic")
 ALL_AT_ONCE = "CodeDeployDefault.LambdaAllAtOnce"
-_HOOK_SECONDS = 3600.0
-_LOOK_SECONDS = 0.1  # at alarms, while traffic waits
+_HOOK_MINUTES = 60.0
 
 
 @dataclass(frozen=True)
@@ -152,24 +148,10 @@ def _invalid(why: str) -> DeploymentFailed:
     return DeploymentFailed("INVALID_REVISION", f"The AppSpec file is not valid: {why}")
 
 
-class _Stopped(Exception):
-    """The deployment was stopped, or an alarm did."""
-
-
 class _Shifting:
     def __init__(self, backend: CodeDeployBackend, group: Group, deployment: Deployment) -> None:
         self.backend, self.group, self.deployment = backend, group, deployment
-        arn = (
-            f"arn:aws:codedeploy:{backend.region_name}:{backend.account_id}"
-            f":deploymentgroup:{group.application}/{group.name}"
-        )
-        role = group.declared["serviceRoleArn"]
-        try:
-            self.session = clients.assume_role(
-                CODEDEPLOY, role, "codedeploy", backend.region_name, source_arn=arn
-            )
-        except (ClientError, BotoCoreError) as error:
-            raise DeploymentFailed("IAM_ROLE_MISSING", str(error)) from error
+        self.session = watching.service_session(backend, group)
         self.lambda_ = self.session.client("lambda")
 
     def run(self) -> None:
@@ -179,7 +161,7 @@ class _Shifting:
         try:
             for event in target.events:
                 self._perform(event, shift, target)
-        except _Stopped:
+        except watching.Stopped:
             self._end(target, "Failed")
         except DeploymentFailed:
             self._end(target, "Failed")
@@ -238,14 +220,14 @@ class _Shifting:
         return target
 
     def _perform(self, event: LifecycleEvent, shift: Shift, target: Target) -> None:
-        self._go_on()
+        watching.go_on(self.deployment)
         event.status, event.started = "InProgress", now()
         try:
             if event.name == "AllowTraffic":
                 self._shift(shift, target)
             elif event.name in shift.hooks:
                 self._ask(event, shift.hooks[event.name])
-        except _Stopped:
+        except watching.Stopped:
             event.status, event.ended = "Failed", now()
             raise
         except DeploymentFailed as failed:
@@ -266,7 +248,7 @@ class _Shifting:
             assert target.function is not None
             target.function = {**target.function, "targetVersionWeight": float(share)}
             self._set(target, "InProgress")
-            self._wait(runtime.current().clock.wait_seconds(60.0 * minutes))
+            watching.wait_minutes(self.deployment, minutes)
 
     def _set_weight(self, shift: Shift, share: int) -> None:
         """Give the new version its share; the alias names it alone once it has all."""
@@ -295,8 +277,7 @@ class _Shifting:
             raise DeploymentFailed(
                 "HOOK_EXECUTION_FAILURE", f"The hook {event.name} could not be called: {error}"
             ) from error
-        limit = runtime.current().clock.wait_seconds(_HOOK_SECONDS)
-        self._wait(limit, lambda: hook.status != "Pending")
+        watching.wait_minutes(self.deployment, _HOOK_MINUTES, lambda: hook.status != "Pending")
         if hook.status == "Pending":
             hook.status = "Failed"
             raise DeploymentFailed(
@@ -306,43 +287,6 @@ class _Shifting:
             raise DeploymentFailed(
                 "HOOK_EXECUTION_FAILURE", f"The hook {event.name} answered {hook.status}."
             )
-
-    def _wait(self, seconds: float, done: Any = lambda: False) -> None:
-        """Wait, with an eye on the alarms.
-
-        Raises:
-            _Stopped: by the user, or by an alarm.
-        """
-        deadline = time.monotonic() + seconds
-        while True:
-            self._go_on()
-            left = deadline - time.monotonic()
-            if left <= 0 or done():
-                return
-            self.deployment.changed.wait(min(left, _LOOK_SECONDS))
-            self.deployment.changed.clear()
-
-    def _go_on(self) -> None:
-        deployment = self.deployment
-        if deployment.stop_requested:
-            raise _Stopped
-        declared = deployment.alarms or self.group.declared.get("alarmConfiguration") or {}
-        if not declared.get("enabled") or deployment.creator == "codeDeployRollback":
-            return
-        wanted = [item["name"] for item in declared.get("alarms") or []]
-        try:
-            found = self.session.client("cloudwatch").describe_alarms(AlarmNames=wanted)
-        except (ClientError, BotoCoreError) as error:
-            if declared.get("ignorePollAlarmFailure"):
-                return
-            raise DeploymentFailed(
-                "ALARM_ACTIVE", f"The alarms could not be read: {error}"
-            ) from error
-        alarms = found["MetricAlarms"] + found["CompositeAlarms"]
-        active = [item["AlarmName"] for item in alarms if item["StateValue"] == "ALARM"]
-        if active:
-            deployment.alarm = ", ".join(active)
-            raise _Stopped
 
     def _end(self, target: Target, status: str) -> None:
         for event in target.events:

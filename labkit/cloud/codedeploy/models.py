@@ -36,6 +36,8 @@ EVENTS = (
     "ApplicationStart",
     "ValidateService",
 )
+BLOCK = ("BeforeBlockTraffic", "BlockTraffic", "AfterBlockTraffic")
+ALLOW = ("BeforeAllowTraffic", "AllowTraffic", "AfterAllowTraffic")
 _ID = string.ascii_uppercase + string.digits
 
 
@@ -88,6 +90,7 @@ class Target:
         default_factory=lambda: [LifecycleEvent(name) for name in EVENTS]
     )
     function: Fields | None = None  # lambdaFunctionInfo
+    label: str | None = None  # instanceLabel: Blue or Green
 
     def event(self, name: str) -> LifecycleEvent:
         return next(event for event in self.events if event.name == name)
@@ -103,7 +106,7 @@ class HookExecution:
 
 
 def style_of(platform: str) -> Fields:
-    """The deployment style that a platform has (of servers, the only one so far)."""
+    """The deployment style of a platform, where nothing else is declared."""
     if platform == "Server":
         return {"deploymentType": "IN_PLACE", "deploymentOption": "WITHOUT_TRAFFIC_CONTROL"}
     return {"deploymentType": "BLUE_GREEN", "deploymentOption": "WITH_TRAFFIC_CONTROL"}
@@ -140,10 +143,28 @@ class Deployment:
     alarm: str | None = None  # the one that stopped it
     hooks: dict[str, HookExecution] = field(default_factory=dict)  # of functions, by id
     changed: threading.Event = field(default_factory=threading.Event)  # a stop, or an answer
+    style: Fields = field(default_factory=dict)
+    only: tuple[str, ...] = ()  # the instances that it is for, if not all of the group's
+    # of a blue/green deployment
+    green: Fields | None = None  # targetInstances
+    copy: str | None = None  # the Auto Scaling group that was made for it
+    rerouted: bool = False
+    reroute: tuple[list[str], list[str]] | None = None  # a way back: original, replacement
+    waiting_for: str | None = None  # READY_WAIT, TERMINATION_WAIT
+    continued: set[str] = field(default_factory=set)
+    timed_out: str | None = None
+    termination_wait_started: bool = False
+    load_balancer: Fields | None = None
+    options: Fields | None = None  # blueGreenDeploymentConfiguration
 
     @property
     def over(self) -> bool:
         return self.status in OVER
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was stopped, or an alarm has stopped it."""
+        return self.stop_requested or self.alarm is not None
 
     def overview(self) -> dict[str, int]:
         counts = dict.fromkeys(("Pending", "InProgress", "Succeeded", "Failed", "Skipped", "Ready"), 0)  # fmt: skip
@@ -172,8 +193,11 @@ class Deployment:
             "autoRollbackConfiguration": self.rollback_configuration,
             "updateOutdatedInstancesOnly": self.update_outdated_only,
             "rollbackInfo": self.rollback or None,
-            "deploymentStyle": style_of(self.platform),
-            "instanceTerminationWaitTimeStarted": False,
+            "deploymentStyle": self.style or style_of(self.platform),
+            "targetInstances": self.green,
+            "instanceTerminationWaitTimeStarted": self.termination_wait_started,
+            "blueGreenDeploymentConfiguration": self.options,
+            "loadBalancerInfo": self.load_balancer,
             "fileExistsBehavior": self.file_exists_behavior,
             "overrideAlarmConfiguration": self.alarms,
             "computePlatform": self.platform,
@@ -202,6 +226,15 @@ class Group:
     @property
     def name(self) -> str:
         return self.declared["deploymentGroupName"]
+
+    @property
+    def style(self) -> Fields:
+        """deploymentStyle, whole."""
+        return {**style_of(self.platform), **(self.declared.get("deploymentStyle") or {})}
+
+    @property
+    def is_blue_green(self) -> bool:
+        return self.style["deploymentType"] == "BLUE_GREEN"
 
     @property
     def config(self) -> str:

@@ -48,12 +48,8 @@ class CodeDeploy(Declarations):
         if revision is None:
             raise AWSError("RevisionRequiredException", "Revision is missing")
         check_revision(revision, application.platform)
-        if targetInstances:
-            raise AWSError(
-                "InvalidTargetInstancesException",
-                "The lab's local AWS does not support targetInstances yet",
-            )
-        check_alarms(overrideAlarmConfiguration, application.platform)
+        _check_green(group, targetInstances)
+        check_alarms(overrideAlarmConfiguration)
         if fileExistsBehavior not in _BEHAVIORS:
             raise AWSError(
                 "InvalidFileExistsBehaviorException",
@@ -80,6 +76,7 @@ class CodeDeploy(Declarations):
                 update_outdated_only=updateOutdatedInstancesOnly,
                 platform=application.platform,
                 alarms=overrideAlarmConfiguration,
+                green=targetInstances,
             )
             register(application, revision, description)
             engine.start(self.backend, group, made)
@@ -136,11 +133,31 @@ class CodeDeploy(Declarations):
     def continue_deployment(
         self, deploymentId: str | None = None, deploymentWaitType: str | None = None
     ) -> Answer:
-        self.backend.deployment(deploymentId or "")
-        raise AWSError(
-            "UnsupportedActionForDeploymentTypeException",
-            "Only a blue/green deployment can be continued",
-        )
+        """AWS page: "ContinueDeployment" in the CodeDeploy API Reference."""
+        deployment = self.backend.deployment(deploymentId or "")
+        wanted = deploymentWaitType or "READY_WAIT"
+        if deployment.over:
+            raise AWSError(
+                "DeploymentAlreadyCompletedException",
+                f"The deployment {deploymentId} is already completed",
+            )
+        if deployment.style["deploymentType"] != "BLUE_GREEN" or deployment.platform == "Lambda":
+            raise AWSError(
+                "UnsupportedActionForDeploymentTypeException",
+                "Only a blue/green deployment of servers or of an ECS service can be continued",
+            )
+        if deployment.waiting_for != wanted:
+            raise AWSError(
+                "DeploymentIsNotInReadyStateException",
+                f"The deployment {deploymentId} does not wait for {wanted}",
+            )
+        deployment.continued.add(wanted)
+        deployment.changed.set()
+        return {}
+
+    def skip_wait_time_for_instance_termination(self, deploymentId: str | None = None) -> Answer:
+        """AWS page: "SkipWaitTimeForInstanceTermination" in the CodeDeploy API Reference."""
+        return self.continue_deployment(deploymentId, "TERMINATION_WAIT")
 
     def put_lifecycle_event_hook_execution_status(
         self,
@@ -184,8 +201,13 @@ class CodeDeploy(Declarations):
         targetFilters: dict[str, list[str]] | None = None,
     ) -> Answer:
         statuses = (targetFilters or {}).get("TargetStatus")
+        labels = (targetFilters or {}).get("ServerInstanceLabel")
         targets = self.backend.deployment(deploymentId).targets.values()
-        found = [item.instance_id for item in targets if not statuses or item.status in statuses]
+        found = [
+            item.instance_id
+            for item in targets
+            if (not statuses or item.status in statuses) and (not labels or item.label in labels)
+        ]
         items, token = page(found, nextToken, None)
         return {"targetIds": items, "nextToken": token}
 
@@ -204,7 +226,8 @@ class CodeDeploy(Declarations):
         instanceStatusFilter: list[str] | None = None,
         instanceTypeFilter: list[str] | None = None,
     ) -> Answer:
-        filters = {"TargetStatus": instanceStatusFilter} if instanceStatusFilter else None
+        given = {"TargetStatus": instanceStatusFilter, "ServerInstanceLabel": instanceTypeFilter}
+        filters = {key: value for key, value in given.items() if value}
         answer = self.list_deployment_targets(deploymentId, nextToken, filters)
         return {"instancesList": answer["targetIds"], "nextToken": answer["nextToken"]}
 
@@ -246,7 +269,8 @@ def _target_fields(deployment_id: str, target: Target) -> Answer:
         "lifecycleEvents": [event.fields() for event in target.events],
     }
     if target.function is None:
-        return {"deploymentTargetType": "InstanceTarget", "instanceTarget": shown}
+        label = {"instanceLabel": target.label} if target.label else {}
+        return {"deploymentTargetType": "InstanceTarget", "instanceTarget": {**shown, **label}}
     return {
         "deploymentTargetType": "LambdaTarget",
         "lambdaTarget": {**shown, "lambdaFunctionInfo": target.function},
@@ -255,9 +279,32 @@ def _target_fields(deployment_id: str, target: Target) -> Answer:
 
 def _instance_fields(deployment_id: str, target: Target) -> Answer:
     return {
+        **({"instanceType": target.label} if target.label else {}),
         "deploymentId": deployment_id,
         "instanceId": target.arn,
         "status": target.status,
         "lastUpdatedAt": target.updated,
         "lifecycleEvents": [event.fields() for event in target.events],
     }
+
+
+def _check_green(group: Group, green: Answer | None) -> None:
+    """AWS page: "TargetInstances" in the CodeDeploy API Reference."""
+    options = group.declared.get("blueGreenDeploymentConfiguration") or {}
+    way = (options.get("greenFleetProvisioningOption") or {}).get("action", "DISCOVER_EXISTING")
+    discovers = group.platform == "Server" and group.is_blue_green and way == "DISCOVER_EXISTING"
+    if green and not discovers:
+        raise AWSError(
+            "InvalidTargetInstancesException",
+            "targetInstances are for a blue/green deployment that discovers existing instances",
+        )
+    if discovers and not green:
+        raise AWSError(
+            "InvalidTargetInstancesException",
+            "A blue/green deployment that discovers existing instances needs targetInstances",
+        )
+    if green and green.get("tagFilters") and green.get("ec2TagSet"):
+        raise AWSError(
+            "InvalidTargetInstancesException",
+            "targetInstances take tagFilters or ec2TagSet, not both",
+        )

@@ -1,0 +1,321 @@
+"""Deployments to hosts: which, in what order, how many at a time, and when it is enough.
+
+Hosts are deployed to as many at a time as the minimum of healthy hosts allows. A failure takes a
+host from the healthy ones; when they have fallen to the minimum and hosts are left, the deployment
+stops there. The agent's polling wait does not exist here: a host starts its next event at once.
+
+AWS pages: "CodeDeploy instance health"; "Tagging instances for deployment groups in CodeDeploy";
+"AppSpec 'hooks' section", the order of the events.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from labkit.cloud.clients import Session
+from labkit.cloud.codedeploy import events, watching
+from labkit.cloud.codedeploy.agent import Agent, EventError
+from labkit.cloud.codedeploy.models import (
+    ALLOW,
+    BLOCK,
+    EVENTS,
+    CodeDeployBackend,
+    Config,
+    Deployment,
+    DeploymentFailed,
+    Fields,
+    Group,
+    LifecycleEvent,
+    Target,
+    now,
+)
+from labkit.cloud.codedeploy.traffic import Balancers, target_group_names
+from labkit.cloud.compute import hosts
+
+logger = logging.getLogger(__name__)
+
+HALF_AT_A_TIME = "CodeDeployDefault.HalfAtATime"
+# events whose failure ignoreApplicationStopFailures ignores
+STOPPING = ("ApplicationStop", "BeforeBlockTraffic", "AfterBlockTraffic")
+_UNHEALTHY = (
+    "The overall deployment failed because too many individual instances failed deployment, too few "
+    "healthy instances are available for deployment, or some instances in your deployment group are "
+    "experiencing problems."
+)
+_NO_INSTANCES = (
+    "The deployment failed because no instances were found for your deployment group. Check your "
+    "deployment group settings to make sure the tags for your Amazon EC2 instances or Auto Scaling "
+    "groups correctly identify the instances you want to deploy to, and then try again."
+)
+_TAG_FILTER = {"KEY_ONLY": "tag-key", "VALUE_ONLY": "tag-value"}
+_GONE = (
+    "CodeDeploy agent was not able to receive the lifecycle event. Check the CodeDeploy agent "
+    "logs on your host and make sure the agent is running and can connect to the CodeDeploy server."
+)
+
+
+class Servers:
+    """One deployment to the hosts of one deployment group."""
+
+    def __init__(self, backend: CodeDeployBackend, group: Group, deployment: Deployment) -> None:
+        self.backend, self.group, self.deployment = backend, group, deployment
+        self.session = watching.service_session(backend, group)
+        self.balancers: Balancers | None = None
+        if group.style["deploymentOption"] == "WITH_TRAFFIC_CONTROL":
+            names = target_group_names(group.declared.get("loadBalancerInfo"))
+            self.balancers = Balancers(self.session, names)
+
+    def in_place(self) -> None:
+        """Deploy to the group's own hosts.
+
+        Raises:
+            DeploymentFailed: there are none, or too few have succeeded.
+        """
+        names = (*BLOCK, *EVENTS, *ALLOW) if self.balancers else EVENTS
+        targets = [self.target(one, names) for one in self.instances()]
+        self.deployment.targets = {target.instance_id: target for target in targets}
+        self.roll_out(targets, names, last=True)
+
+    def roll_out(self, targets: list[Target], names: tuple[str, ...], *, last: bool) -> None:
+        """Walk the targets through these events, as many at a time as the configuration allows.
+
+        Args:
+            last: whether a target that has walked through them has succeeded.
+
+        Raises:
+            DeploymentFailed: there are no targets, or too few of them are left.
+        """
+        if not targets:
+            raise DeploymentFailed("NO_INSTANCES", _NO_INSTANCES)
+        config = self.backend.config(self.deployment.config)
+        minimum = config.minimum_healthy(len(targets))
+        at_a_time = _at_a_time(config, len(targets), minimum)
+        if at_a_time <= 0:
+            raise DeploymentFailed(
+                "HEALTH_CONSTRAINTS_INVALID",
+                "The deployment can't go forward because the minimum number of healthy hosts "
+                f"({minimum}) is not less than the number of instances ({len(targets)}).",
+            )
+        self._side_by_side(targets, at_a_time, minimum, lambda one: self.walk(one, names, last))
+        if self.deployment.stopping:
+            raise watching.Stopped
+        good = sum(target.status != "Failed" and target.status != "Skipped" for target in targets)
+        if good == 0 or good < minimum:
+            raise DeploymentFailed("HEALTH_CONSTRAINTS", _UNHEALTHY)
+
+    def _side_by_side(
+        self,
+        targets: list[Target],
+        at_a_time: int,
+        minimum: int,
+        walk: Callable[[Target], None],
+    ) -> None:
+        waiting, failures = list(targets), 0
+        running: set[Future[None]] = set()
+        with ThreadPoolExecutor(at_a_time, thread_name_prefix=self.deployment.id) as pool:
+            while waiting or running:
+                exhausted = failures > 0 and len(targets) - failures <= minimum
+                if exhausted or self.deployment.stopping:
+                    for target in waiting:
+                        self.skip(target)
+                    waiting.clear()
+                while waiting and len(running) < at_a_time:
+                    running.add(pool.submit(walk, waiting.pop(0)))
+                if running:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    for finished in done:
+                        finished.result()
+                failures = sum(target.status == "Failed" for target in targets)
+
+    # one host
+
+    def walk(self, target: Target, names: tuple[str, ...], last: bool) -> None:
+        """These lifecycle events on one host, in order; the first failure ends them."""
+        self.set_status(target, "InProgress")
+        host = hosts.find(target.instance_id, self.backend.region_name, self.backend.account_id)
+        agent = Agent(host, self.deployment) if host else None
+        good = True
+        for event in [event for event in target.events if event.name in names]:
+            if self.deployment.stopping:
+                good = False
+                break
+            event.status, event.started = "InProgress", now()
+            error = self._perform(agent, target, event)
+            event.ended = now()
+            event.diagnostics = _diagnostics(error)
+            event.status = "Failed" if error else "Succeeded"
+            if event.name == "Install" and not error:
+                self.group.revisions[target.instance_id] = self.deployment.revision
+            ignored = event.name in STOPPING and self.deployment.ignore_stop_failures
+            if error and not ignored:
+                good = False
+                break
+        if good and not last:
+            return
+        for event in target.events:
+            if event.status == "Pending":
+                event.status = "Skipped"
+        if target.label != "Blue":
+            self.group.health[target.instance_id] = good
+        self.set_status(target, "Succeeded" if good else "Failed")
+
+    def _perform(
+        self, agent: Agent | None, target: Target, event: LifecycleEvent
+    ) -> EventError | None:
+        try:
+            if event.name in ("BlockTraffic", "AllowTraffic"):
+                return self._move_traffic(target, event.name)
+            # an instance may have been stopped or terminated since the last event
+            if agent is None or not _runs(agent.host):
+                return EventError("UnknownError", _GONE)
+            agent.perform(event.name)
+        except watching.Stopped:
+            return EventError("UnknownError", "The deployment was stopped.")
+        except EventError as error:
+            return error
+        except Exception as broken:  # the agent, too, reports whatever happens as UnknownError
+            logger.exception("%s on %s", event.name, target.instance_id)
+            return EventError("UnknownError", str(broken) or repr(broken))
+        return None
+
+    def _move_traffic(self, target: Target, event: str) -> EventError | None:
+        assert self.balancers is not None
+        move = self.balancers.block if event == "BlockTraffic" else self.balancers.allow
+        try:
+            fault = move(self.deployment, target.instance_id)
+        except (ClientError, BotoCoreError) as error:
+            fault = str(error)
+        return EventError("UnknownError", fault) if fault else None
+
+    def skip(self, target: Target) -> None:
+        for event in target.events:
+            if event.status == "Pending":
+                event.status = "Skipped"
+        self.set_status(target, "Skipped")
+
+    def set_status(self, target: Target, status: str) -> None:
+        target.status, target.updated = status, now()
+        events.instance_changed(self.backend, self.deployment, target)
+
+    def target(self, instance: str, names: tuple[str, ...], label: str | None = None) -> Target:
+        arn = (
+            f"arn:aws:ec2:{self.backend.region_name}:{self.backend.account_id}:instance/{instance}"
+        )
+        return Target(instance, arn, events=[LifecycleEvent(name) for name in names], label=label)
+
+    # which hosts
+
+    def instances(self) -> list[str]:
+        """The group's running instances, in the order in which they are deployed to.
+
+        Unhealthy ones come first, then those of an unknown, an old, and the current revision.
+        """
+        ids = self.found(self.group.declared)
+        if self.deployment.only:
+            ids = [one for one in ids if one in self.deployment.only]
+        if self.deployment.update_outdated_only:
+            ids = [one for one in ids if self.group.revisions.get(one) != self.deployment.revision]
+        return sorted(ids, key=lambda one: _order(self.group, one))
+
+    def found(self, declared: Fields) -> list[str]:
+        """The running instances that tags and Auto Scaling groups name, as the service role sees them."""
+        try:
+            tagged: set[str] | None = None
+            for filters in tag_groups(declared):
+                matching = {item for tag in filters for item in running(self.session, tag)}
+                tagged = matching if tagged is None else tagged & matching
+            scaled = in_service(self.session, scaling_groups(declared))
+        except ClientError as error:
+            detail = error.response["Error"]
+            raise DeploymentFailed(
+                "IAM_ROLE_PERMISSIONS",
+                "The IAM role doesn't give you permission to perform operations in the following "
+                f"AWS service: AmazonEC2 ({detail.get('Message', detail['Code'])})",
+            ) from error
+        except BotoCoreError as error:
+            raise DeploymentFailed("INTERNAL_ERROR", str(error)) from error
+        return sorted((tagged or set()) | set(scaled))
+
+
+def tag_groups(declared: Fields) -> list[list[dict[str, str]]]:
+    """Lists of tag filters: any of a list has to match, and every list.
+
+    AWS page: "Tagging instances for deployment groups in CodeDeploy".
+    """
+    if declared.get("ec2TagSet"):
+        return declared["ec2TagSet"].get("ec2TagSetList") or []
+    filters = declared.get("ec2TagFilters") or declared.get("tagFilters")
+    return [filters] if filters else []
+
+
+def scaling_groups(declared: Fields) -> list[str]:
+    """The names of the Auto Scaling groups; GetDeploymentGroup's own form has them in mappings."""
+    return [
+        one["name"] if isinstance(one, dict) else one
+        for one in declared.get("autoScalingGroups") or []
+    ]
+
+
+def in_service(session: Session, names: list[str]) -> list[str]:
+    """The instances of some Auto Scaling groups that are in service."""
+    if not names:
+        return []
+    found = session.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=names)
+    return [
+        instance["InstanceId"]
+        for group in found["AutoScalingGroups"]
+        for instance in group["Instances"]
+        if instance["LifecycleState"] == "InService"
+    ]
+
+
+def running(session: Session, tag: dict[str, str]) -> list[str]:
+    """The running instances that one tag filter finds."""
+    kind = tag.get("Type", "KEY_AND_VALUE")
+    if kind == "KEY_AND_VALUE":
+        name, value = f"tag:{tag['Key']}", tag.get("Value", "")
+    else:
+        name, value = _TAG_FILTER[kind], tag["Key" if kind == "KEY_ONLY" else "Value"]
+    filters: Any = [
+        {"Name": name, "Values": [value]},
+        {"Name": "instance-state-name", "Values": ["running"]},
+    ]
+    pages = session.client("ec2").get_paginator("describe_instances").paginate(Filters=filters)
+    return [
+        instance["InstanceId"]
+        for page in pages
+        for reservation in page["Reservations"]
+        for instance in reservation["Instances"]
+    ]
+
+
+def _at_a_time(config: Config, count: int, minimum: int) -> int:
+    if config.name == HALF_AT_A_TIME:
+        return max(count // 2, 1)
+    return count - minimum
+
+
+def _order(group: Group, instance_id: str) -> tuple[bool, int]:
+    revision = group.revisions.get(instance_id)
+    age = 0 if revision is None else 2 if revision == group.target_revision else 1
+    return group.health.get(instance_id, False), age
+
+
+def _runs(host: hosts.Host) -> bool:
+    return hosts.find(host.instance_id, host.region, host.account_id) is not None
+
+
+def _diagnostics(error: EventError | None) -> dict[str, str]:
+    if error is None:
+        return {"errorCode": "Success", "scriptName": "", "message": "Succeeded", "logTail": ""}
+    return {
+        "errorCode": error.code,
+        "scriptName": error.script,
+        "message": error.message,
+        "logTail": error.log_tail,
+    }
