@@ -31,7 +31,7 @@ from moto.core.request import Request
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.wrappers import Response
 
-from labkit.cloud import bus, identity, runtime, stacks
+from labkit.cloud import bus, identity, runtime
 from labkit.cloud.codebuild.service import CodeBuild
 from labkit.cloud.codecommit import http as git_http
 from labkit.cloud.codecommit.service import CodeCommit
@@ -65,7 +65,17 @@ class Dispatcher(DomainDispatcherApplication):
 
     def get_application(self, environ: dict[str, Any]) -> Any:
         name = environ["labkit.service"]
+        if name == "cloudformation":
+            _start_stacks()
         return _application(name) if name in OURS else super().get_application(environ)
+
+
+@cache
+def _start_stacks() -> None:
+    """moto's CloudFormation takes seconds to import; most labs never ask for it."""
+    from labkit.cloud import stacks
+
+    stacks.start()
 
 
 @cache
@@ -98,7 +108,6 @@ def serve(state_dir: Path, port: int) -> None:
     functions.start()
     elbv2.start()
     alarms.start()
-    stacks.start()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

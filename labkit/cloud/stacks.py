@@ -16,10 +16,12 @@ from labkit.cloud.service import AWSError
 
 # services, or single types, that moto makes as the services' own operations would
 _MADE = (
+    "AWS::AutoScaling::",
     "AWS::CloudFormation::WaitConditionHandle",
     "AWS::CloudWatch::Alarm",
     "AWS::EC2::",
     "AWS::ECR::Repository",
+    "AWS::ElasticLoadBalancingV2::",
     "AWS::Events::Rule",
     "AWS::IAM::",
     "AWS::KMS::",
