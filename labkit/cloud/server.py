@@ -38,7 +38,7 @@ from labkit.cloud.codecommit.service import CodeCommit
 from labkit.cloud.codeconnections.service import CodeConnections, CodeStarConnections
 from labkit.cloud.codedeploy.service import CodeDeploy
 from labkit.cloud.codepipeline.service import CodePipeline
-from labkit.cloud.compute import functions, hosts
+from labkit.cloud.compute import containers, functions, hosts
 from labkit.cloud.compute.balancer import elbv2
 from labkit.cloud.door import Door
 from labkit.cloud.launcher import no_proxy
@@ -107,6 +107,7 @@ def serve(state_dir: Path, port: int) -> None:
     hosts.start()
     functions.start()
     elbv2.start()
+    containers.start()
     alarms.start()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -31,6 +31,7 @@ SERVICES = {
     "lambda": "lambda",
     "cloudformation": "cloudformation",
     "ecr": "ecr",
+    "ecs": "ecs",
     "tagging": "resourcegroupstaggingapi",
 }
 
@@ -48,6 +49,13 @@ REFUSED = {
         "CreateFleet",
         "ImportImage",
         "GetPasswordData",
+    },
+    "ecs": {
+        "RegisterContainerInstance",
+        "StartTask",
+        "CreateCapacityProvider",
+        "PutClusterCapacityProviders",
+        "ExecuteCommand",
     },
     "cloudformation": {"CreateStackSet", "CreateStackInstances", "RegisterType"},
     "ecr": {"StartImageScan", "CreatePullThroughCacheRule", "PutReplicationConfiguration"},
