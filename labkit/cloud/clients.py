@@ -45,9 +45,13 @@ class Session:
         """A boto3 client of `service`; threads may share it."""
         with _lock:
             if service not in self._clients:
-                self._clients[service] = self._boto3().client(
+                client = self._boto3().client(
                     service, endpoint_url=runtime.current().endpoint_url, config=_CONFIG
                 )
+                # botocore makes the exceptions at their first use; two threads at once would make
+                # two sets, and an `except` of one would not catch the other's
+                client.exceptions  # noqa: B018
+                self._clients[service] = client
             return self._clients[service]
 
     def _boto3(self) -> boto3.Session:
