@@ -282,7 +282,7 @@ def test_what_an_appspec_names_has_to_be_there(live: Live, more: dict[str, str],
     [
         ("{", "neither YAML nor JSON"),
         ("version: 1.0", "version must be 0.0"),
-        ("version: 0.0", "list of one function"),
+        ("version: 0.0", "list of one resource"),
         ("version: 0.0\nResources: [{a: {Type: AWS::ECS::Service}}]", "AWS::ECS::Service"),
         ("version: 0.0\nResources: [{a: {Type: AWS::Lambda::Function, Properties: {Name: f}}}]", "alias"),
     ],

@@ -5,6 +5,7 @@ AWS page: "AWS CodeDeploy API Reference".
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from labkit.cloud.codedeploy.models import (
@@ -32,7 +33,6 @@ _NOT_YET = (
     "onPremisesInstanceTagFilters",
     "onPremisesTagSet",
     "triggerConfigurations",
-    "ecsServices",
     "terminationHookEnabled",
 )
 
@@ -348,6 +348,8 @@ def _check_style(declared: Answer, platform: str) -> None:
                 "InvalidDeploymentStyleException",
                 f"Deployments of the platform {platform} are BLUE_GREEN and WITH_TRAFFIC_CONTROL",
             )
+        if platform == "ECS":
+            _check_ecs(declared)
         return
     balanced = style["deploymentOption"] == "WITH_TRAFFIC_CONTROL"
     info = declared.get("loadBalancerInfo") or {}
@@ -368,6 +370,31 @@ def _check_style(declared: Answer, platform: str) -> None:
         )
     if style["deploymentType"] == "BLUE_GREEN":
         _check_blue_green(declared, balanced)
+
+
+def _check_ecs(declared: Answer) -> None:
+    """AWS page: "Create a deployment group for an Amazon ECS deployment"."""
+    services = declared.get("ecsServices") or []
+    if len(services) != 1 or not all(
+        services[0].get(one) for one in ("serviceName", "clusterName")
+    ):
+        raise AWSError(
+            "InvalidECSServiceException",
+            "A deployment group of ECS names one service and its cluster",
+        )
+    pairs = (declared.get("loadBalancerInfo") or {}).get("targetGroupPairInfoList") or []
+    routes = [(one.get("prodTrafficRoute") or {}).get("listenerArns") or [] for one in pairs]
+    if len(pairs) != 1 or len(pairs[0].get("targetGroups") or []) != 2 or len(routes[0]) != 1:
+        raise AWSError(
+            "InvalidLoadBalancerInfoException",
+            "A deployment group of ECS has one target group pair: two target groups and the "
+            "listener of the production traffic",
+        )
+    if not declared.get("blueGreenDeploymentConfiguration"):
+        raise AWSError(
+            "InvalidBlueGreenDeploymentConfigurationException",
+            "A deployment group of ECS needs a blueGreenDeploymentConfiguration",
+        )
 
 
 def _check_blue_green(declared: Answer, balanced: bool) -> None:
@@ -458,10 +485,13 @@ def check_revision(revision: Answer, platform: str = "Server") -> None:
         AWSError: InvalidRevisionException.
     """
     kind = revision.get("revisionType")
-    if platform == "Lambda" and kind in ("AppSpecContent", "String"):
+    if platform != "Server" and kind in ("AppSpecContent", "String"):
         given = revision.get("appSpecContent" if kind == "AppSpecContent" else "string") or {}
         if not given.get("content"):
             raise AWSError("InvalidRevisionException", "The revision has no content")
+        return
+    if platform == "Server" and kind == "GitHub":
+        _check_github(revision.get("gitHubLocation") or {})
         return
     location = revision.get("s3Location") or {}
     if kind != "S3":
@@ -471,7 +501,7 @@ def check_revision(revision: Answer, platform: str = "Server") -> None:
         )
     if not location.get("bucket") or not location.get("key"):
         raise AWSError("InvalidRevisionException", "The revision needs a bucket and a key")
-    if platform == "Lambda":
+    if platform != "Server":
         if location.get("bundleType", "YAML") not in ("YAML", "JSON"):
             raise AWSError("InvalidRevisionException", "The bundleType must be YAML or JSON")
         return
@@ -480,6 +510,14 @@ def check_revision(revision: Answer, platform: str = "Server") -> None:
             "InvalidRevisionException",
             f"bundleType {location['bundleType']} is not one of {', '.join(_BUNDLES)}",
         )
+
+
+def _check_github(location: Answer) -> None:
+    """AWS page: "GitHubLocation" in the CodeDeploy API Reference."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", location.get("repository") or ""):
+        raise AWSError("InvalidRevisionException", "The repository must be given as account/name")
+    if not re.fullmatch(r"[0-9a-f]{40}", location.get("commitId") or ""):
+        raise AWSError("InvalidRevisionException", "The commitId must be a full SHA1 commit ID")
 
 
 def register(application: Application, revision: Answer, description: str | None) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import threading
 
-from labkit.cloud.codedeploy import bluegreen, events, functions, watching
+from labkit.cloud.codedeploy import bluegreen, containers, events, functions, watching
 from labkit.cloud.codedeploy.bluegreen import BlueGreen
+from labkit.cloud.codedeploy.containers import Containers
 from labkit.cloud.codedeploy.models import (
     CodeDeployBackend,
     Deployment,
@@ -56,6 +57,8 @@ def _deploy(backend: CodeDeployBackend, group: Group, deployment: Deployment) ->
     watching.go_on(deployment)
     if deployment.platform == "Lambda":
         functions.deploy(backend, group, deployment)
+    elif deployment.platform == "ECS":
+        Containers(backend, group, deployment).run()
     elif group.is_blue_green:
         BlueGreen(backend, group, deployment).run()
     else:
@@ -101,8 +104,9 @@ def _roll_back(
         wanted = deployment.stop_rolls_back
     if not wanted or deployment.creator == "codeDeployRollback":
         return
-    if deployment.platform == "Lambda":
-        _begin_rollback(backend, group, deployment, functions.rollback_of(deployment))
+    if deployment.platform != "Server":
+        platform = functions if deployment.platform == "Lambda" else containers
+        _begin_rollback(backend, group, deployment, platform.rollback_of(deployment))
         return
     if group.is_blue_green:
         _begin_rollback(backend, group, deployment, _way_back(group, deployment))

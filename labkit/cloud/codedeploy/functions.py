@@ -11,19 +11,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
-import yaml
 from botocore.exceptions import ClientError
 
-from labkit.cloud.codedeploy import events, watching
+from labkit.cloud.codedeploy import content, events, lambda_hooks, watching
 from labkit.cloud.codedeploy.models import (
     CodeDeployBackend,
     Deployment,
     DeploymentFailed,
     Fields,
     Group,
-    HookExecution,
     LifecycleEvent,
     Target,
     now,
@@ -32,7 +29,6 @@ from labkit.cloud.codedeploy.models import (
 HOOKS = ("BeforeAllowTraffic", "AfterAllowTraffic")
 EVENTS = ("BeforeAllowTraffic", "AllowTraffic", "AfterAllowTraffic")
 ALL_AT_ONCE = "CodeDeployDefault.LambdaAllAtOnce"
-_HOOK_MINUTES = 60.0
 
 
 @dataclass(frozen=True)
@@ -104,48 +100,16 @@ def parse(text: str) -> Shift:
     Raises:
         DeploymentFailed: INVALID_REVISION, with what is wrong.
     """
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise _invalid(f"it is neither YAML nor JSON: {error}") from error
-    if not isinstance(document, dict) or str(document.get("version")) not in ("0.0", "0"):
-        raise _invalid("its version must be 0.0")
-    resources = document.get("Resources") or document.get("resources")
-    if not isinstance(resources, list) or len(resources) != 1:
-        raise _invalid("Resources must be a list of one function")
-    resource = next(iter(resources[0].values()), None) if isinstance(resources[0], dict) else None
-    if not isinstance(resource, dict):
-        raise _invalid("the resource is not a mapping")
-    kind = resource.get("Type") or resource.get("type")
-    if kind != "AWS::Lambda::Function":
-        raise _invalid(f"the type of the resource is {kind}, expected AWS::Lambda::Function")
-    given = resource.get("Properties") or resource.get("properties") or {}
+    given, hooks = content.resource(text, "AWS::Lambda::Function")
     properties = {str(key).lower(): value for key, value in given.items()}
     values: list[str] = []
     for key in ("name", "alias", "currentversion", "targetversion"):
         value = str(properties.get(key) or "").strip()
         if not value or (key.endswith("version") and not value.isdigit()):
-            raise _invalid(f"the property {key} is missing or not a version: {value!r}")
+            raise content.invalid(f"the property {key} is missing or not a version: {value!r}")
         values.append(value)
     name, alias, current, target = values
-    hooks = _hooks(document.get("Hooks") or document.get("hooks") or [])
-    return Shift(name, alias, current, target, hooks)
-
-
-def _hooks(given: Any) -> dict[str, str]:
-    hooks: dict[str, str] = {}
-    for item in given if isinstance(given, list) else [None]:
-        if not isinstance(item, dict):
-            raise _invalid("hooks must be a list of lifecycle events with their functions")
-        for event, function in item.items():
-            if event not in HOOKS:
-                raise _invalid(f"unknown lifecycle event {event}; known are {', '.join(HOOKS)}")
-            hooks[event] = str(function)
-    return hooks
-
-
-def _invalid(why: str) -> DeploymentFailed:
-    return DeploymentFailed("INVALID_REVISION", f"The AppSpec file is not valid: {why}")
+    return Shift(name, alias, current, target, content.hooks(hooks, HOOKS))
 
 
 class _Shifting:
@@ -155,7 +119,7 @@ class _Shifting:
         self.lambda_ = self.session.client("lambda")
 
     def run(self) -> None:
-        shift = parse(self._appspec())
+        shift = parse(content.read(self.session, self.deployment.revision))
         self._check(shift)
         target = self._target(shift)
         try:
@@ -168,20 +132,6 @@ class _Shifting:
             raise
         else:
             self._end(target, "Succeeded")
-
-    def _appspec(self) -> str:
-        revision = self.deployment.revision
-        if revision["revisionType"] != "S3":
-            kind = revision["revisionType"]
-            return revision["appSpecContent" if kind == "AppSpecContent" else "string"]["content"]
-        location = revision["s3Location"]
-        try:
-            found = self.session.client("s3").get_object(
-                Bucket=location["bucket"], Key=location["key"]
-            )
-        except ClientError as error:
-            raise DeploymentFailed("REVISION_MISSING", str(error)) from error
-        return found["Body"].read().decode("utf-8", "replace")
 
     def _check(self, shift: Shift) -> None:
         try:
@@ -226,7 +176,7 @@ class _Shifting:
             if event.name == "AllowTraffic":
                 self._shift(shift, target)
             elif event.name in shift.hooks:
-                self._ask(event, shift.hooks[event.name])
+                lambda_hooks.ask(self.session, self.deployment, event.name, shift.hooks[event.name])
         except watching.Stopped:
             event.status, event.ended = "Failed", now()
             raise
@@ -263,30 +213,6 @@ class _Shifting:
             )
         except ClientError as error:
             raise DeploymentFailed("INVALID_LAMBDA_CONFIGURATION", str(error)) from error
-
-    def _ask(self, event: LifecycleEvent, function: str) -> None:
-        """Call a hook's function, and wait for what it puts as its status."""
-        hook = HookExecution(event.name)
-        self.deployment.hooks[hook.id] = hook
-        payload = {"DeploymentId": self.deployment.id, "LifecycleEventHookExecutionId": hook.id}
-        try:
-            self.lambda_.invoke(
-                FunctionName=function, InvocationType="Event", Payload=json.dumps(payload)
-            )
-        except ClientError as error:
-            raise DeploymentFailed(
-                "HOOK_EXECUTION_FAILURE", f"The hook {event.name} could not be called: {error}"
-            ) from error
-        watching.wait_minutes(self.deployment, _HOOK_MINUTES, lambda: hook.status != "Pending")
-        if hook.status == "Pending":
-            hook.status = "Failed"
-            raise DeploymentFailed(
-                "HOOK_EXECUTION_FAILURE", f"The hook {event.name} did not answer within one hour."
-            )
-        if hook.status != "Succeeded":
-            raise DeploymentFailed(
-                "HOOK_EXECUTION_FAILURE", f"The hook {event.name} answered {hook.status}."
-            )
 
     def _end(self, target: Target, status: str) -> None:
         for event in target.events:

@@ -21,10 +21,11 @@ from moto.core.base_backend import BackendDict, BaseBackend
 from labkit.cloud.service import AWSError
 
 Fields = dict[str, Any]
-PLATFORMS = ("Server", "Lambda")
+PLATFORMS = ("Server", "Lambda", "ECS")
 _DEFAULT_CONFIGS = {
     "Server": "CodeDeployDefault.OneAtATime",
     "Lambda": "CodeDeployDefault.LambdaAllAtOnce",
+    "ECS": "CodeDeployDefault.ECSAllAtOnce",
 }
 OVER = ("Succeeded", "Failed", "Stopped")
 EVENTS = (
@@ -91,6 +92,8 @@ class Target:
     )
     function: Fields | None = None  # lambdaFunctionInfo
     label: str | None = None  # instanceLabel: Blue or Green
+    ecs: bool = False
+    task_sets: list[Fields] = field(default_factory=list)  # taskSetsInfo
 
     def event(self, name: str) -> LifecycleEvent:
         return next(event for event in self.events if event.name == name)
@@ -154,6 +157,10 @@ class Deployment:
     continued: set[str] = field(default_factory=set)
     timed_out: str | None = None
     termination_wait_started: bool = False
+    # of an ECS service
+    swap: Any = None  # containers.Swap
+    back: bool = False
+    weight: float = 0.0  # of the replacement's traffic, in percent
     load_balancer: Fields | None = None
     options: Fields | None = None  # blueGreenDeploymentConfiguration
 

@@ -268,6 +268,9 @@ def _target_fields(deployment_id: str, target: Target) -> Answer:
         "lastUpdatedAt": target.updated,
         "lifecycleEvents": [event.fields() for event in target.events],
     }
+    if target.ecs:
+        shown["taskSetsInfo"] = target.task_sets
+        return {"deploymentTargetType": "ECSTarget", "ecsTarget": shown}
     if target.function is None:
         label = {"instanceLabel": target.label} if target.label else {}
         return {"deploymentTargetType": "InstanceTarget", "instanceTarget": {**shown, **label}}
