@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shutil
 import stat
 import tarfile
 import zipfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -83,30 +85,45 @@ def _without_links(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
-def unpack(body: bytes, kind: str, destination: Path) -> None:
+def unpack(
+    body: bytes | Path,
+    kind: str,
+    destination: Path,
+    *,
+    has_room: Callable[[int], None] = lambda size: None,
+) -> None:
     """Unpack a zip, tar or tgz below `destination`, which is made.
 
     Args:
-        kind: `zip`, `tar` or `tgz`.
+        body: the archive, or the file that it is.
+        kind: `zip`, `tar` or `tgz`; anything else is taken for a tar.
+        has_room: told the size of all members before the first is written; may raise OSError.
 
     Raises:
         ArchiveError: not an archive of that kind, too large, or a member that leads outside.
+        OSError: the file system refused.
     """
     destination.mkdir(parents=True, exist_ok=True)
-    try:
-        if kind == "zip":
-            _unpack_zip(body, destination)
-        else:
-            _unpack_tar(body, destination)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise ArchiveError(f"not a readable {kind} archive: {error}") from error
 
-
-def _unpack_zip(body: bytes, destination: Path) -> None:
-    with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        members = archive.infolist()
-        if sum(member.file_size for member in members) > MAX_BYTES:
+    def check_size(size: int) -> None:
+        if size > MAX_BYTES:
             raise ArchiveError(f"it would unpack to more than {MAX_BYTES >> 30} GB")
+        has_room(size)
+
+    with body.open("rb") if isinstance(body, Path) else io.BytesIO(body) as file:
+        try:
+            if kind == "zip":
+                _unpack_zip(file, destination, check_size)
+            else:
+                _unpack_tar(file, destination, check_size)
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, KeyError) as error:
+            raise ArchiveError(f"not a readable {kind} archive: {error}") from error
+
+
+def _unpack_zip(file: IO[bytes], destination: Path, check_size: Callable[[int], None]) -> None:
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        check_size(sum(member.file_size for member in members))
         for member in members:
             _check(member.filename)
         links = []
@@ -121,20 +138,26 @@ def _unpack_zip(body: bytes, destination: Path) -> None:
                 links.append((path, archive.read(member).decode()))
                 continue
             with archive.open(member) as source, path.open("wb") as target:
-                while block := source.read(1 << 20):
-                    target.write(block)
+                shutil.copyfileobj(source, target, _BLOCK)
             if mode & 0o777:
                 path.chmod(mode & 0o777)
         # links last, so that no file is written through one
         _make_links(destination, links)
 
 
-def _unpack_tar(body: bytes, destination: Path) -> None:
+def _unpack_tar(file: IO[bytes], destination: Path, check_size: Callable[[int], None]) -> None:
     try:
-        with tarfile.open(fileobj=io.BytesIO(body)) as archive:
-            if sum(member.size for member in archive.getmembers()) > MAX_BYTES:
-                raise ArchiveError(f"it would unpack to more than {MAX_BYTES >> 30} GB")
+        with tarfile.open(fileobj=file) as archive:
+            members = archive.getmembers()
+            check_size(sum(member.size for member in members))
+            for member in members:
+                if member.isdev():
+                    raise ArchiveError(f"the member {member.name!r} is a device")
+                if member.islnk():
+                    _check(member.linkname)
             archive.extractall(destination, filter="tar")
+            links = [destination / member.name.lstrip("/") for member in members if member.issym()]
+            _check_links(destination, links)
     except tarfile.FilterError as error:
         raise ArchiveError(f"a member leads outside: {error}") from error
 
@@ -154,11 +177,20 @@ def _make_links(destination: Path, links: list[tuple[Path, str]]) -> None:
                 raise ArchiveError(f"the link {path.name!r} leads outside, or is there twice")
             path.symlink_to(target)
             made.append(path)
-        root = destination.resolve()
+    except (ArchiveError, OSError) as error:
         for path in made:
+            path.unlink()
+        raise ArchiveError(str(error)) from error
+    _check_links(destination, made)
+
+
+def _check_links(destination: Path, links: list[Path]) -> None:
+    root = destination.resolve()
+    try:
+        for path in links:
             if not path.resolve().is_relative_to(root):
                 raise ArchiveError(f"the link {path.name!r} leads outside the archive")
     except (ArchiveError, RuntimeError, OSError) as error:  # RuntimeError: a circle of links
-        for path in made:
-            path.unlink()
+        for path in links:
+            path.unlink(missing_ok=True)
         raise ArchiveError(str(error)) from error

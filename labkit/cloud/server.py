@@ -11,6 +11,7 @@ import os
 # moto reads these when it is imported
 os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
 os.environ["MOTO_ACCOUNT_ID"] = "123456789012"
+os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
 
 import argparse
 import contextlib

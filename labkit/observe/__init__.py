@@ -18,9 +18,11 @@ from labkit.observe.costs import chart_costs, costs, estimate, prices, usage
 from labkit.observe.deployments import chart_deployments, deployment_outcomes, lifecycle_events
 from labkit.observe.executions import actions, chart_race, chart_timeline, executions
 from labkit.observe.snapshot import Snapshot, snapshot
+from labkit.observe.traffic import Load, chart_traffic, traffic_summary
 from labkit.observe.waiting import (
     execution_of,
     latest_execution,
+    wait_for_alarm,
     wait_for_batch,
     wait_for_build,
     wait_for_deployment,
@@ -29,6 +31,7 @@ from labkit.observe.waiting import (
 
 __all__ = [
     "Chart",
+    "Load",
     "Snapshot",
     "actions",
     "batch_builds",
@@ -40,6 +43,7 @@ __all__ = [
     "chart_race",
     "chart_timeline",
     "chart_times",
+    "chart_traffic",
     "costs",
     "deployment_outcomes",
     "estimate",
@@ -52,7 +56,9 @@ __all__ = [
     "prices",
     "reported_tests",
     "snapshot",
+    "traffic_summary",
     "usage",
+    "wait_for_alarm",
     "wait_for_batch",
     "wait_for_build",
     "wait_for_deployment",

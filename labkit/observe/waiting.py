@@ -152,6 +152,23 @@ def wait_for_deployment(
     return _until(lab, read, over, on_change, timeout, f"Deployment {deployment_id}")
 
 
+def wait_for_alarm(
+    lab: Lab, name: str, state: str = "OK", *, timeout: float = TIMEOUT_SECONDS
+) -> dict[str, Any]:
+    """Wait until a CloudWatch alarm is in a state (OK, ALARM, INSUFFICIENT_DATA); returns it.
+
+    Raises:
+        TimeoutError: it is not in time (seconds).
+    """
+
+    def read() -> dict[str, Any]:
+        return lab.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"][0]
+
+    return _until(
+        lab, read, lambda alarm: alarm["StateValue"] == state, None, timeout, f"Alarm {name}"
+    )
+
+
 def poll_seconds(lab: Lab) -> float:
     """How long to wait before asking again: AWS throttles, the local AWS does not."""
     return 0.25 if lab.is_local else 5.0

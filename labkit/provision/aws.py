@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 _EXISTS = {
     "RepositoryNameExistsException",
+    "RepositoryAlreadyExistsException",
     "EntityAlreadyExists",
     "BucketAlreadyOwnedByYou",
     "ResourceAlreadyExistsException",
@@ -33,6 +34,10 @@ _MISSING = {
     "DeploymentGroupDoesNotExistException",
     "PipelineNotFoundException",
     "InvalidGroup.NotFound",
+    "LoadBalancerNotFound",
+    "RepositoryNotFoundException",
+    "ClusterNotFoundException",
+    "ServiceNotFoundException",
     "404",
     "UnknownOperationException",  # the local AWS does not have this kind of thing at all
 }

@@ -19,6 +19,7 @@ from labkit.teach.depth_checks import build_in_depth
 from labkit.teach.gate_checks import environments
 from labkit.teach.result import Result, line
 from labkit.teach.role_checks import roles
+from labkit.teach.strategy_checks import strategies
 
 __all__ = [
     "artifacts",
@@ -30,6 +31,7 @@ __all__ = [
     "release",
     "roles",
     "source",
+    "strategies",
 ]
 
 

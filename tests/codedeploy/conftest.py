@@ -174,6 +174,11 @@ def read_entry(name: str, content: Any) -> tuple[int, str]:
 
 @pytest.fixture(scope="session")
 def fleet(aws: Any) -> Iterator[Fleet]:
+    yield from make_fleet(aws)
+
+
+def make_fleet(aws: Any) -> Iterator[Fleet]:
+    """Hosts in a running lab; they are terminated at the end."""
     name = f"codedeploy-cases-{uuid4().hex[:8]}"
     iam = aws.client("iam")
     roles = []

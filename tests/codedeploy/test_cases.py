@@ -2,21 +2,27 @@
 
 A case is one step, or a list of `steps` on one deployment group. A step: `before` (files that are
 on the hosts), `spec` (an appspec.yml after its version and os) or `appspec` (all of it), `files`
-(the rest of the bundle) and `deploy` (settings of CreateDeployment) in; `expect` out. `$HERE` is a
-directory of the host for this case alone, `$FIRST` and `$LAST` are the ids of its hosts. `rule`
-is the number of the agent's rule, or the AWS page.
+(the rest of the bundle), `kind` (of the bundle, `tgz as tar` for one that is called something else)
+and `deploy` (settings of CreateDeployment) in; `expect` out. `$HERE` is a directory of the host for
+this case alone, `$CASE` its name, `$FIRST` and `$LAST` are the ids of its hosts. `rule` is the number
+of the agent's rule, or the AWS page.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
+import re
 import stat
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from botocore.exceptions import ClientError
+
+from tests.codedeploy.conftest import bundle, read_entry
 
 CASES = yaml.safe_load((Path(__file__).parent / "cases.yaml").read_text(encoding="utf-8"))
 HEADER = "version: 0.0\nos: linux\n"
@@ -29,6 +35,32 @@ EVENTS = [
     "ApplicationStart",
     "ValidateService",
 ]
+RULES = {"A": 30, "B": 17, "C": 9, "D": 16, "E": 19}  # of the agent, by section
+# Rules that no case of the table can show, and where they are shown, or why nowhere.
+ELSEWHERE = {
+    "A17": "test_agent.py",
+    "A20": "a rule of Windows hosts, and the lab's are Linux",
+    "B12": "test_deployments.py",
+    "D15": "test_agent.py",
+    "E4": "test_traffic.py",
+    "E8": "test_traffic.py",
+    "E11": "a rule of the agent's local command line, which the lab has not",
+    "E15": "test_agent.py",
+    "E16": "test_deployments.py",
+    "E18": "an agent of the lab ends with the lab, and its deployments with it",
+    "E19": "test_deployments.py",
+}
+
+
+def test_every_rule_of_the_agent_has_a_case_or_a_reason() -> None:
+    numbered = {f"{letter}{n + 1}" for letter, count in RULES.items() for n in range(count)}
+    shown = set(re.findall(r"\b[A-E]\d+\b", " ".join(case["rule"] for case in CASES)))
+    assert numbered - shown == set(ELSEWHERE) - shown
+    assert shown <= numbered
+    for rule, where in ELSEWHERE.items():
+        if where.endswith(".py"):
+            text = Path(__file__).with_name(where).read_text(encoding="utf-8")
+            assert re.search(rf"# .*\b{rule}\b", text), (rule, where)
 
 
 def test_every_case_has_a_name_of_its_own_and_a_rule() -> None:
@@ -43,7 +75,13 @@ def test_a_deployment_does_as_codedeploy_does(
     fleet: Any, number: int, case: dict[str, Any]
 ) -> None:
     hosts = fleet.hosts[: case.get("hosts", 1)]
-    names = {"$HERE": f"/srv/case-{number}", "$FIRST": hosts[0], "$LAST": hosts[-1]}
+    case_name = f"labkit-case-{number}"
+    names = {
+        "$HERE": f"/srv/{case_name}",
+        "$CASE": case_name,
+        "$FIRST": hosts[0],
+        "$LAST": hosts[-1],
+    }
     group = fleet.group(*hosts, **_config(fleet, case))
     for step in case.get("steps", [case]):
         _deploy(fleet, group, hosts, _replace(step, names))
@@ -74,24 +112,68 @@ def _replace(value: Any, names: dict[str, str]) -> Any:
 
 
 def _deploy(fleet: Any, group: str, hosts: list[str], step: dict[str, Any]) -> None:
-    for absolute, text in step.get("before", {}).items():
-        for host in hosts:
-            path = fleet.path(host, absolute)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+    for host in hosts:
+        for absolute, content in step.get("before", {}).items():
+            _lay(fleet.path(host, absolute), content)
+        for absolute in step.get("remove", []):
+            fleet.path(host, absolute).unlink()
     files = dict(step.get("files", {}))
     if "appspec" in step:
         files["appspec.yml"] = step["appspec"]
     elif "spec" in step:
         files["appspec.yml"] = HEADER + step["spec"]
+    settings = {
+        "revision": _revision(fleet, step.get("kind", "zip"), files),
+        **step.get("deploy", {}),
+    }
     expect = step.get("expect", {})
     if "refused" in expect:
         with pytest.raises(ClientError) as refused:
-            fleet.start(group, files, **step.get("deploy", {}))
+            fleet.start(group, None, **settings)
         _check_refusal(refused.value, expect["refused"])
         return
-    info = fleet.deploy(group, files, **step.get("deploy", {}))
-    _check(fleet, group, hosts, info, expect)
+    _check(fleet, group, hosts, fleet.deploy(group, None, **settings), expect)
+
+
+def _lay(path: Path, content: Any) -> None:
+    """Put a text or a link somewhere, in the place of what is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    if isinstance(content, dict):
+        path.symlink_to(content["link"])
+    else:
+        path.write_text(content, encoding="utf-8")
+
+
+def _revision(fleet: Any, kind: str, files: dict[str, Any]) -> dict[str, Any]:
+    made, _, called = kind.partition(" as ")
+    body = bundle(files) if made == "zip" else _tar(files, made)
+    revision = fleet.revision(fleet.upload(body), called or made)
+    if kind == "unnamed":
+        del revision["s3Location"]["bundleType"]
+    return revision
+
+
+def _tar(files: dict[str, Any], kind: str) -> bytes:
+    """As `bundle` makes a zip; an entry may be a `dir`, a `hard` link or a `device` as well."""
+    body = io.BytesIO()
+    with tarfile.open(fileobj=body, mode="w:gz" if kind == "tgz" else "w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            entry = content if isinstance(content, dict) else {}
+            if {"dir", "hard", "device"} & set(entry):
+                info.type = {"dir": tarfile.DIRTYPE, "hard": tarfile.LNKTYPE}.get(
+                    next(iter(entry)), tarfile.CHRTYPE
+                )
+                info.mode, info.linkname, text = 0o755, entry.get("hard", ""), ""
+            else:
+                mode, text = read_entry(name, content)
+                info.mode = stat.S_IMODE(mode)
+            if "link" in entry:
+                info.type, info.linkname, text = tarfile.SYMTYPE, text, ""
+            info.size = len(text.encode())
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return body.getvalue()
 
 
 def _check_refusal(error: ClientError, expect: dict[str, str]) -> None:
@@ -116,6 +198,8 @@ def _check(
     _check_log(fleet.scripts_log(group, deployment, hosts[0]), expect)
     for path, content in expect.get("host", {}).items():
         _check_path(fleet.path(hosts[0], path), content)
+    for path in expect.get("not_here", []):
+        assert not Path(path).exists(), f"{path} is on this machine, outside the host"
 
 
 def _check_events(
@@ -148,6 +232,7 @@ def _check_diagnostics(diagnostics: dict[str, str], fails: dict[str, str]) -> No
     assert diagnostics["scriptName"] == fails.get("script", ""), diagnostics
     assert fails["message"] in diagnostics["message"]
     assert fails.get("tail", "") in diagnostics["logTail"], diagnostics
+    assert diagnostics["logTail"] == fails.get("whole_tail", diagnostics["logTail"])
 
 
 def _check_log(log: str, expect: dict[str, Any]) -> None:

@@ -306,7 +306,9 @@ def test_an_alarm_after_the_switch_brings_blue_back(fleet: Any, site: Site) -> N
     assert set(users.count()) == {(200, "1"), (500, "")}
     for host, names in ((site.hosts[0], ALLOW), (site.green[0], BLOCK)):
         events = fleet.target(back["deploymentId"], host)["lifecycleEvents"]
-        assert [event["lifecycleEventName"] for event in events] == names
+        assert [event["lifecycleEventName"] for event in events] == names  # E8
+    # E4: the failed revision's script, though the good one is "last successful" elsewhere
+    assert "says bad" in fleet.scripts_log(group, back["deploymentId"], site.green[0])
     cloudwatch.delete_alarms(AlarmNames=[name])
 
 

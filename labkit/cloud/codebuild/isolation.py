@@ -9,22 +9,15 @@ build is only a process group with a directory, HOME and TMPDIR of its own. The 
 from __future__ import annotations
 
 import os
-import shutil
-import site
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from labkit.cloud import runtime
+from labkit.cloud import isolation, runtime
+from labkit.cloud.isolation import bubblewrap, read_only, tools
 
 CODEBUILD, HOME, TEMPORARY = Path("/codebuild"), Path("/root"), Path("/tmp")
-SWITCH = "LABKIT_ISOLATION"  # `none`: do without bubblewrap
-# of the machine's root, what a guest gets anew or not at all; the homes are among it
-_OWN = {"proc", "dev", "tmp", "run", "home", "root", "Users", "codebuild", "lost+found"}
-_PROBE = ("--ro-bind", "/", "/", "--unshare-pid", "--proc", "/proc", "--dev", "/dev", "true")
 
 
 @dataclass(frozen=True)
@@ -116,13 +109,13 @@ class Guest:
         yield from ("--bind", str(self.temporary), "/var/tmp", "--bind", str(self.run), "/run")
         for place, name in self.mounts:
             yield from ("--ro-bind", str(place), name)
-        yield from _read_only(Path("/run/systemd/resolve"))  # where resolv.conf may lead to
+        yield from read_only(Path("/run/systemd/resolve"))  # where resolv.conf may lead to
         yield from ("--bind", str(self.temporary), str(TEMPORARY))
         yield from ("--bind", str(self.home), str(HOME))
         yield from ("--tmpfs", str(lab.state_dir))
-        for path in _tools():
-            yield from _read_only(path)
-        yield from _read_only(lab.directory("tools"))
+        for path in tools():
+            yield from read_only(path)
+        yield from read_only(lab.directory("tools"))
         for path in (lab.directory("cache", "npm"), lab.directory("cache", "pip"), self.directory):
             yield from ("--bind", str(path), str(path))
         yield from ("--bind", str(self.directory), str(CODEBUILD))
@@ -130,62 +123,13 @@ class Guest:
 
 
 @cache
-def bubblewrap() -> str | None:
-    """The program bwrap, if it is on this machine and works."""
-    program = shutil.which("bwrap")
-    if program is None or os.environ.get(SWITCH, "").lower() == "none":
-        return None
-    done = subprocess.run([program, *_PROBE], capture_output=True, check=False, timeout=20)
-    return program if done.returncode == 0 else None
-
-
-@cache
 def _machine() -> tuple[str, ...]:
     """The machine's own root, entry by entry, without the homes."""
     options: list[str] = []
-    for path in sorted(Path("/").iterdir()):
-        if path.name in _OWN:
-            continue
+    for path in isolation.shared():
         if path.is_symlink():
             options += ["--symlink", str(path.readlink()), str(path)]
-        elif path.is_dir():
+        else:
             options += ["--ro-bind", str(path), str(path)]
-    home = Path.home()
-    if home.parent != Path("/") and home.parent.name not in _OWN and home.is_dir():
-        options += ["--tmpfs", str(home)]
-    return tuple(options)
-
-
-@cache
-def _tools() -> tuple[Path, ...]:
-    """What builds need of the homes: this Python and its packages, and the programs on the PATH."""
-    import labkit
-
-    wanted = [Path(sys.prefix), Path(sys.base_prefix), Path(labkit.__file__).parent]
-    wanted += [Path(name) for name in site.getsitepackages()]
-    for name in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        path = Path(name)
-        if not name or not path.is_absolute() or not path.is_dir():
-            continue
-        wanted.append(path.parent if path.name in ("bin", "shims") else path)
-        wanted += [_installation(program) for program in _linked_out(path)]
-    hidden = {Path("/"), Path.home(), Path.home() / ".local"}
-    return tuple(dict.fromkeys(path for path in wanted if path not in hidden and path.is_dir()))
-
-
-def _linked_out(directory: Path) -> Iterator[Path]:
-    """The programs of a directory of the homes that are links to somewhere else."""
-    if not any(directory.is_relative_to(home) for home in (Path.home(), Path("/home"))):
-        return
-    for path in directory.iterdir():
-        if path.is_symlink() and not path.resolve().is_relative_to(directory.parent):
-            yield path.resolve()
-
-
-def _installation(program: Path) -> Path:
-    """The directory that a program is installed in: above its `bin`."""
-    return program.parent.parent if program.parent.name == "bin" else program.parent
-
-
-def _read_only(path: Path) -> tuple[str, ...]:
-    return ("--ro-bind-try", str(path), str(path))
+    home = isolation.hidden_home()
+    return (*options, "--tmpfs", str(home)) if home else tuple(options)

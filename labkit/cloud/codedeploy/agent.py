@@ -9,25 +9,46 @@ AWS pages: "CodeDeploy agent"; "AppSpec 'hooks' section", which revision's scrip
 
 from __future__ import annotations
 
+import json
 import shutil
+import time
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud import runtimes
-from labkit.cloud.archives import ArchiveError, unpack
+from labkit.cloud import runtime, runtimes
+from labkit.cloud.archives import ArchiveError
 from labkit.cloud.clients import Session
-from labkit.cloud.codedeploy import hooks
+from labkit.cloud.codedeploy import bundles, hooks
 from labkit.cloud.codedeploy.appspec import SCRIPTABLE, AppSpec, AppSpecError, parse
-from labkit.cloud.codedeploy.hooks import ScriptError, ScriptLog
+from labkit.cloud.codedeploy.bundles import ARCHIVE, BundleError
+from labkit.cloud.codedeploy.hooks import ScriptError
 from labkit.cloud.codedeploy.install import InstallError, install
 from labkit.cloud.codedeploy.models import BLOCK, Deployment
+from labkit.cloud.codedeploy.permissions import PermissionsError
+from labkit.cloud.codedeploy.scriptlog import COMBINED, ScriptLog
 from labkit.cloud.compute.hosts import Host, HostError
 
 ROOT = "/opt/codedeploy-agent/deployment-root"
 KEPT_REVISIONS = 5
+GONE = (
+    "CodeDeploy agent was not able to receive the lifecycle event. Check the CodeDeploy agent "
+    "logs on your host and make sure the agent is running and can connect to the CodeDeploy server."
+)
+APPSPEC = "appspec.yml"
+_START_SECONDS = 300  # an event has to begin so soon after its trigger ("CodeDeploy limits")
+_LOOK_SECONDS = 0.05
 _OF_THE_LAST = ("ApplicationStop", "BeforeBlockTraffic", "AfterBlockTraffic")
-_NAMES = ("appspec.yaml", "appspec.yml")
+_REFUSALS = (
+    AppSpecError,
+    ArchiveError,
+    BundleError,
+    HostError,
+    InstallError,
+    PermissionsError,
+    runtimes.RuntimeMissing,
+    BotoCoreError,
+)
 
 
 class EventError(Exception):
@@ -43,16 +64,7 @@ class Agent:
 
     def __init__(self, host: Host, deployment: Deployment) -> None:
         self.host, self.deployment = host, deployment
-        root = host.path(ROOT)
-        self.group = root / deployment.group_id
-        self.directory = self.group / deployment.id
-        self.archive = self.directory / "deployment-archive"
-        self.instructions = root / "deployment-instructions"
-        self.cleanup = self.instructions / f"{deployment.group_id}-cleanup"
-        self.last_installed = self.instructions / f"{deployment.group_id}_last_successful_install"
-        self.most_recent = self.instructions / f"{deployment.group_id}_most_recent_install"
-        self.log = ScriptLog(self.directory / "logs" / "scripts.log")
-        self.bundle = _bundle(deployment.revision["s3Location"])
+        self.bundle = bundles.environment(deployment.revision)
         self._session: Session | None = None
 
     def perform(self, event: str) -> None:
@@ -61,7 +73,9 @@ class Agent:
         Raises:
             EventError: it failed.
         """
+        self._await_start()
         try:
+            self._find_places()
             match event:
                 case "DownloadBundle":
                     self._download()
@@ -71,65 +85,75 @@ class Agent:
                     self._hooks(event)
         except ScriptError as error:
             raise EventError(error.code, error.message, error.script, self.log.tail()) from error
-        except (AppSpecError, InstallError, ArchiveError, HostError) as error:
+        except _REFUSALS as error:
             raise EventError("UnknownError", str(error)) from error
-        except (OSError, runtimes.RuntimeMissing, BotoCoreError) as error:
-            raise EventError("UnknownError", str(error)) from error
+        except OSError as error:
+            raise EventError("UnknownError", self._reason(error)) from error
         except ClientError as error:
             detail = error.response["Error"]
             raise EventError(
                 "UnknownError", f"{detail['Code']}: {detail.get('Message', '')}"
             ) from error
 
-    def _download(self) -> None:
-        location = self.deployment.revision["s3Location"]
-        extra = {"VersionId": location["version"]} if location.get("version") else {}
-        found = self.session.client("s3").get_object(
-            Bucket=location["bucket"], Key=location["key"], **extra
+    def _find_places(self) -> None:
+        """Where everything lies on the host; a script may have changed what leads there."""
+        self.host.prepare()
+        deployment, root = self.deployment, self.host.path(ROOT)
+        self.group = root / deployment.group_id
+        self.directory = self.group / deployment.id
+        self.archive = self.directory / ARCHIVE
+        self.instructions = root / "deployment-instructions"
+        self.cleanup = self.instructions / f"{deployment.group_id}-cleanup"
+        self.last_installed = self.instructions / f"{deployment.group_id}_last_successful_install"
+        self.most_recent = self.instructions / f"{deployment.group_id}_most_recent_install"
+        self.log = ScriptLog(
+            self.directory / "logs" / "scripts.log", root / COMBINED, deployment.id
         )
-        expected = (location.get("eTag") or "").strip('"')
-        actual = found["ETag"].strip('"')
-        if expected and expected != actual:  # E19
-            raise EventError(
-                "UnknownError",
-                f"Expected deployment artifact bundle etag {expected} but was actually {actual}",
-            )
-        self.bundle["BUNDLE_ETAG"] = actual
-        if found.get("VersionId"):
-            self.bundle["BUNDLE_VERSION"] = found["VersionId"]
-        unpack(found["Body"].read(), location.get("bundleType", "zip"), self.archive)
-        self._strip_top_directory()
-        self.instructions.mkdir(parents=True, exist_ok=True)
-        self.most_recent.write_text(f"{self.directory}\n")
-        self._forget_old_revisions()
 
-    def _strip_top_directory(self) -> None:
-        """E14: one directory at the top that holds the appspec is not part of the revision."""
-        entries = list(self.archive.iterdir())
-        if len(entries) != 1 or not entries[0].is_dir():
-            return
-        if not any("appspec" in path.name.lower() for path in entries[0].iterdir()):
-            return
-        aside = self.directory / "unpacked"
-        entries[0].rename(aside)
-        self.archive.rmdir()
-        aside.rename(self.archive)
+    def _await_start(self) -> None:
+        """An agent that is stopped does not receive its events, until it runs again."""
+        clock = runtime.current().clock
+        deadline = time.monotonic() + clock.wait_seconds(_START_SECONDS)
+        while not self.host.agent_runs:
+            late = time.monotonic() > deadline
+            if late or self.deployment.stopping or not self.host.runs:
+                raise EventError("UnknownError", GONE)
+            time.sleep(_LOOK_SECONDS)
+
+    def _reason(self, error: OSError) -> str:
+        """The system's own words, and the path by its name on the host."""
+        text = error.strerror or str(error)
+        if not isinstance(error.filename, str):
+            return text
+        path = Path(error.filename)
+        named = self.host.name(path) if path.is_relative_to(self.host.root) else str(path)
+        return f"{text} - {named}"
+
+    def _download(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._forget_old_revisions()
+        self.bundle |= bundles.bring(
+            self.host, self.session, self.deployment.revision, self.directory
+        )
+        self._point(self.most_recent)
 
     def _forget_old_revisions(self) -> None:
-        """E16: the last five stay, and always the current and the last installed one."""
+        """E16: with the current one five stay, and the last installed one in any case."""
         last = self._pointed(self.last_installed)
-        kept = {self.directory, last.parent if last else None}
-        revisions = sorted(self.group.iterdir(), key=lambda path: path.stat().st_mtime)
-        for path in revisions[:-KEPT_REVISIONS]:
-            if path not in kept:
-                shutil.rmtree(path, ignore_errors=True)
+        others = [path for path in self.group.iterdir() if path != self.directory]
+        extra = len(others) - KEPT_REVISIONS + 1
+        removable = [path for path in others if last is None or path != last.parent]
+        removable.sort(key=lambda path: path.lstat().st_mtime)
+        for path in removable[: max(extra, 0)]:
+            shutil.rmtree(path, ignore_errors=True)
 
     def _install(self) -> None:
-        spec = self._appspec(self.archive)
+        path = self._installed_appspec()
+        spec = self._parsed(path)
         unknown = [name for name in spec.hooks if name not in SCRIPTABLE]
         if unknown:  # E10
             raise InstallError(
-                f"appspec.yml file contains unknown lifecycle events: [{', '.join(unknown)}]"
+                f"{path.name} file contains unknown lifecycle events: {json.dumps(unknown)}"
             )
         install(
             self.host,
@@ -139,13 +163,30 @@ class Agent:
             behavior=self.deployment.file_exists_behavior,
             say=self.log.write,
         )
-        self.last_installed.write_text(f"{self.directory}\n")  # E5
+        self._point(self.last_installed)  # E5
+
+    def _installed_appspec(self) -> Path:
+        """E13: Install alone knows appspec.yaml as well."""
+        for name in (APPSPEC, "appspec.yaml"):
+            path = self._in(self.archive, name)
+            if path.is_file():
+                return path
+        name = self.host.name(self.archive / APPSPEC)
+        raise InstallError(f"No such file or directory @ rb_sysopen - {name}")
+
+    def _in(self, archive: Path, name: str) -> Path:
+        return self.host.path(f"{self.host.absolute(archive)}/{name}")
 
     def _hooks(self, event: str) -> None:
         archive = self._archive_of(event)
-        if archive is not None:
-            scripts = self._appspec(archive).hooks.get(event, [])
-            hooks.run(self.host, event, scripts, archive, self._environment(event), self.log)
+        if archive is None:
+            return
+        scripts = self._appspec(archive).hooks.get(event, [])
+        if not scripts:  # E12
+            return
+        if not self.log.path.exists():
+            self.log.note(self.host.description)
+        hooks.run(self.host, event, scripts, archive, self._environment(event), self.log)
 
     def _archive_of(self, event: str) -> Path | None:
         """The revision whose scripts run (E1-E4); None, and there is nothing to do."""
@@ -158,23 +199,30 @@ class Agent:
             )
         return self._pointed(self.last_installed) if back else self.archive
 
+    def _point(self, pointer: Path) -> None:
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        pointer.write_text(self.host.absolute(self.directory), encoding="utf-8")
+
     def _pointed(self, pointer: Path) -> Path | None:
         if not pointer.exists():
             return None
-        return Path(pointer.read_text().strip()) / "deployment-archive"
+        return self.host.path(pointer.read_text(encoding="utf-8").strip()) / ARCHIVE
 
     def _appspec(self, archive: Path) -> AppSpec:
-        for name in _NAMES:  # E13
-            path = archive / name
-            if path.is_file():
-                return parse(path.read_text(encoding="utf-8-sig"))
-        raise AppSpecError(
+        path = self._in(archive, APPSPEC)
+        if path.is_file():
+            return self._parsed(path)
+        raise AppSpecError(  # E6
             "The CodeDeploy agent did not find an AppSpec file within the unpacked revision "
-            f'directory at revision-relative path "appspec.yml". The revision was unpacked to '
-            f'directory "{archive}", and the AppSpec file was expected but not found at path '
-            f'"{archive / "appspec.yml"}". Consult the AWS CodeDeploy Appspec documentation for '
-            "more information."
+            f'directory at revision-relative path "{APPSPEC}". The revision was unpacked to '
+            f'directory "{self.host.name(archive)}", and the AppSpec file was expected but not '
+            f'found at path "{self.host.name(path)}". Consult the AWS CodeDeploy Appspec '
+            "documentation for more information at "
+            "http://docs.aws.amazon.com/codedeploy/latest/userguide/reference-appspec-file.html"
         )
+
+    def _parsed(self, path: Path) -> AppSpec:
+        return parse(path.read_text(encoding="utf-8-sig"))
 
     @property
     def session(self) -> Session:
@@ -194,9 +242,3 @@ class Agent:
             "DEPLOYMENT_GROUP_ID": deployment.group_id,
             **self.bundle,
         }
-
-
-def _bundle(location: dict[str, str]) -> dict[str, str]:
-    """What the scripts of every event are told of the bundle, downloaded or not yet (D13)."""
-    shown = {"BUCKET": "bucket", "KEY": "key", "VERSION": "version", "ETAG": "eTag"}
-    return {f"BUNDLE_{name}": location[key] for name, key in shown.items() if location.get(key)}

@@ -14,6 +14,9 @@ from typing import Any
 
 import yaml
 
+from labkit.cloud.codedeploy import acls
+from labkit.cloud.codedeploy.acls import AclEntry, InvalidEntry
+
 BEHAVIORS = ("DISALLOW", "OVERWRITE", "RETAIN")
 DEFAULT_TIMEOUT_SECONDS = 3600
 SCRIPTABLE = (
@@ -53,7 +56,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Permission:
-    """Owner and mode for what this deployment copied."""
+    """Mode, access control list, context and owner for what this deployment copied."""
 
     object: str
     pattern: str = "**"
@@ -62,6 +65,8 @@ class Permission:
     owner: str | None = None
     group: str | None = None
     mode: str | None = None
+    acls: list[AclEntry] | None = None
+    context: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -138,19 +143,20 @@ def _hooks(value: Any) -> dict[str, list[Script]]:
     if not isinstance(value or {}, dict):
         raise AppSpecError("undefined method for hooks: it is not a mapping")
     return {
-        str(event): [_script(event, script) for script in _mappings(scripts, f"the hook {event}")]
+        str(event): [_script(script) for script in _mappings(scripts, f"the hook {event}")]
         for event, scripts in (value or {}).items()
         if scripts is not None  # A13
     }
 
 
-def _script(event: str, value: Any) -> Script:
-    location = str(value.get("location") or "").strip()
+def _script(value: Any) -> Script:
+    given = value.get("location")
+    location = "" if given is None else str(given).strip()
     if not location:  # A14
         raise AppSpecError(
             "The deployment failed because the application specification file specifies a script "
-            f"with no location value ({event}). Specify the location in the hooks section of the "
-            "AppSpec file, and then try again."
+            "with no location value. Specify the location in the hooks section of the AppSpec "
+            "file, and then try again."
         )
     runas = value.get("runas")
     return Script(
@@ -177,13 +183,13 @@ def _timeout(value: Any) -> int:
 
 def _file(value: Any) -> FileEntry:
     source, destination = value.get("source"), value.get("destination")
-    if not source:  # A12
+    if source is None:  # A12
         raise AppSpecError(
             "The deployment failed because the application specification file specifies a "
-            f"destination file, but no source file ({destination}). Update the files section of the "
-            "AppSpec file, and then try again."
+            "destination file, but no source file. Update the files section of the AppSpec file, "
+            "and then try again."
         )
-    if not destination:  # A11
+    if destination is None:  # A11
         raise AppSpecError(
             "The deployment failed because the application specification file specifies only a "
             f"source file ({source}). Add the name of the destination file to the files section of "
@@ -193,32 +199,58 @@ def _file(value: Any) -> FileEntry:
 
 
 def _permission(value: Any) -> Permission:
-    if not value.get("object"):  # A19
+    if not str(value.get("object") or "").strip():  # A19
         raise AppSpecError(
             "The deployment failed because a permission listed in the application specification "
             "file has no object value. Update the permissions section of the AppSpec file, and "
             "then try again."
         )
-    for key in ("acls", "context"):
-        if value.get(key):
-            raise AppSpecError(f"The lab's local AWS does not support {key} in permissions yet")
     types = _texts(value, "type") or ["file", "directory"]
     for item in types:
         if item not in ("file", "directory"):  # A21
             raise AppSpecError(
-                "The deployment failed because the application specification file includes an "
-                f"object type not supported for permissions ({item}). Update the permissions "
-                "section of the AppSpec file, and then try again."
+                "The deployment failed because the application specification file specifies a "
+                f"permission for an object type not supported for permissions ({item}). Update the "
+                "permissions section of the AppSpec file, and then try again."
             )
     return Permission(
-        str(value["object"]),
+        str(value["object"]).strip(),
         str(value.get("pattern") or "**"),
         _texts(value, "except"),
         types,
-        value.get("owner"),
-        value.get("group"),
+        _text(value.get("owner")),
+        _text(value.get("group")),
         _mode(value.get("mode")),
+        _acls(value.get("acls")),
+        _context(value.get("context")),
     )
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _acls(value: Any) -> list[AclEntry] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise AppSpecError("undefined method for acls of the permissions: it is not a list")
+    try:
+        return [acls.entry(str(item)) for item in value]
+    except InvalidEntry as error:  # A26, A27
+        raise AppSpecError(str(error)) from error
+
+
+def _context(value: Any) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise AppSpecError("undefined method for context of the permissions: it is not a mapping")
+    try:
+        acls.check_context(value)
+    except InvalidEntry as error:  # A28, A29
+        raise AppSpecError(str(error)) from error
+    return value
 
 
 def _texts(permission: dict[str, Any], key: str) -> list[str]:

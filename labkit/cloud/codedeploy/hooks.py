@@ -1,25 +1,33 @@
-"""The scripts of one lifecycle event, run on a host as the agent runs them (rules D1-D16).
+"""The scripts of one lifecycle event, run on a host as the agent runs them (rules D1-D13).
+
+The agent sends a script that takes too long a TERM and leaves it; here a KILL follows, so that
+nothing stays behind. On an isolated host a script that a signal ended has the exit code that a shell
+would report of it (137 of a KILL).
 
 AWS page: "AppSpec 'hooks' section for an EC2/on-premises deployment"; aws-codedeploy-agent.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import pwd
 import selectors
 import signal
 import subprocess
 import time
 from collections.abc import Mapping
-from datetime import datetime
+from contextlib import suppress
 from pathlib import Path
 
 from labkit.cloud import runtime
 from labkit.cloud.codedeploy.appspec import Script
-from labkit.cloud.compute import hosts
+from labkit.cloud.codedeploy.scriptlog import ScriptLog
 from labkit.cloud.compute.hosts import Host
 
-LOG_TAIL_BYTES = 2048
+GRACE_SECONDS = 2.0
+_LONGEST_LINE = 1 << 16  # bytes; what is longer is written in pieces
+_USERS = ("root", "ec2-user")  # whom every host has
 
 
 class ScriptError(Exception):
@@ -32,35 +40,6 @@ class ScriptError(Exception):
     def __init__(self, code: str, script: str, message: str) -> None:
         super().__init__(message)
         self.code, self.script, self.message = code, script, message
-
-
-class ScriptLog:
-    """`scripts.log` of one deployment on one host, and the tail that diagnostics show (D14, D16)."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self._lines = path, list[str]()
-
-    def write(self, text: str) -> None:
-        line = f"{datetime.now():%Y-%m-%d %H:%M:%S} {text}"
-        with self.path.open("a", encoding="utf-8") as log:
-            log.write(line + "\n")
-        self._lines.append(text)
-
-    def start_event(self, name: str) -> None:
-        self._lines.clear()
-        self.write(f"LifecycleEvent - {name}")
-
-    def tail(self) -> str:
-        """The last 2,048 bytes of the event's lines, cut at a line."""
-        kept: list[str] = []
-        size = 0
-        for line in reversed(self._lines):
-            size += len(line.encode()) + 1
-            if size > LOG_TAIL_BYTES:
-                break
-            kept.append(line)
-        return "\n".join(reversed(kept)) + "\n" if kept else ""
 
 
 def run(
@@ -83,18 +62,16 @@ def run(
     if not scripts:
         return
     log.start_event(event)
-    deadline = time.monotonic() + sum(script.timeout for script in scripts)  # D2
     for script in scripts:
-        log.write(f"Script - {script.location}")
-        path = Path(os.path.normpath(archive / script.location))
-        if not path.is_relative_to(archive) or not path.is_file():  # D3
-            raise ScriptError(
-                "ScriptMissing",
-                script.location,
-                f"Script does not exist at specified location: {path}",
-            )
+        location = f"{host.absolute(archive)}/{script.location}"
+        path = host.path(location)
+        if not path.exists():  # D3
+            missing = host.name(host.path(location, follow=False))
+            message = f"Script does not exist at specified location: {missing}"
+            raise ScriptError("ScriptMissing", script.location, message)
         _make_executable(path, script, log)
-        _run_one(host, script, path, env, log, min(deadline, time.monotonic() + script.timeout))
+        log.write(f"Script - {script.location}")
+        _run_one(host, script, path, env, log)
 
 
 def _make_executable(path: Path, script: Script, log: ScriptLog) -> None:
@@ -112,13 +89,59 @@ def _make_executable(path: Path, script: Script, log: ScriptLog) -> None:
 
 
 def _run_one(
-    host: Host, script: Script, path: Path, env: Mapping[str, str], log: ScriptLog, deadline: float
+    host: Host, script: Script, path: Path, env: Mapping[str, str], log: ScriptLog
 ) -> None:
-    if script.runas and script.runas not in ("root", env.get("USER")):
-        log.write(f"runas {script.runas} is not applied in the lab")
+    deadline = time.monotonic() + script.timeout
+    prefix = f"Script at specified location: {script.location}"
+    by = f"{prefix} run as user {script.runas}" if script.runas else prefix
     try:
-        process = runtime.current().processes.start(
-            [str(path)],
+        process = _start(host, _as_user(host, script, host.name(path), log), env)
+    except OSError as error:
+        raise _not_started(script, by, f"{error.strerror} - {host.name(path)}") from error
+    try:
+        if not host.runs:
+            # stopped after the event began and before there was a process to end
+            _end_group(process)
+        open_output = _follow(process, log, deadline)
+        if process.poll() is None:  # D5
+            _end_group(process)
+            raise ScriptError(
+                "ScriptTimedOut",
+                script.location,
+                f"{prefix} failed to complete in {script.timeout} seconds",
+            )
+    finally:
+        for pipe in (process.stdout, process.stderr):
+            pipe.close()  # type: ignore[union-attr]
+    if open_output:  # D8
+        message = f"{prefix} failed to close {open_output}"
+        raise ScriptError("ScriptFailed", script.location, message)
+    status = process.wait()
+    if host.isolated and status == 1 and (told := _of_bubblewrap(log)):
+        raise _not_started(script, by, told)
+    if status != 0:  # D6, D7
+        code = f" {status}" if status > 0 else " "
+        raise ScriptError("ScriptFailed", script.location, f"{by} failed with exit code{code}")
+
+
+def _not_started(script: Script, by: str, told: str) -> ScriptError:
+    """D9."""
+    message = f"{by} failed with error OSError with message {told}"
+    return ScriptError("ScriptFailed", script.location, message)
+
+
+def _of_bubblewrap(log: ScriptLog) -> str | None:
+    """What bwrap said last, if it was bwrap: that the script could not be started."""
+    _, found, told = log.tail().rpartition("[stderr]bwrap: execvp ")
+    return told.strip() if found and told.count("\n") == 1 else None
+
+
+def _start(host: Host, command: list[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """D12: no input, and not in the revision's directory."""
+
+    def start(command: list[str]) -> subprocess.Popen[bytes]:
+        return runtime.current().processes.start(
+            host.command(command),
             owner=host.owner,
             env=env,
             cwd=host.root,
@@ -126,39 +149,33 @@ def _run_one(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-    except OSError as error:  # D9
-        raise ScriptError(
-            "ScriptFailed",
-            script.location,
-            f"Script at specified location: {script.location} failed with error "
-            f"{type(error).__name__} with message {error}",
-        ) from error
-    if hosts.find(host.instance_id, host.region, host.account_id) is None:
-        # stopped after the event began and before there was a process to end
-        _end_group(process)
-    open_output = _follow(process, log, deadline)
-    if process.poll() is None:  # D5
-        _end_group(process)
-        raise ScriptError(
-            "ScriptTimedOut",
-            script.location,
-            f"Script at specified location: {script.location} failed to complete in {script.timeout} seconds",
-        )
-    if open_output:  # D8
-        raise ScriptError(
-            "ScriptFailed",
-            script.location,
-            f"Script at specified location: {script.location} failed to close {open_output}",
-        )
-    status = process.wait()
-    if status != 0:  # D6, D7
-        user = f" run as user {script.runas}" if script.runas else ""
-        code = f" {status}" if status > 0 else ""
-        raise ScriptError(
-            "ScriptFailed",
-            script.location,
-            f"Script at specified location: {script.location}{user} failed with exit code{code}",
-        )
+
+    try:
+        return start(command)
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+        return start(["/bin/sh", *command])  # no `#!` line: as Ruby and execvp do
+
+
+def _as_user(host: Host, script: Script, name: str, log: ScriptLog) -> list[str]:
+    """D11: `su USER -c SCRIPT`, for which the lab has to be root and the host isolated."""
+    user = script.runas
+    if not user or user == "root":
+        return [name]
+    known = _is_user(user)
+    if known and user not in _USERS and host.isolated and os.getuid() == 0:
+        return ["su", user, "-c", name]
+    if not known and user not in _USERS:
+        return ["sh", "-c", f'echo "su: user {user} does not exist" >&2; exit 1']
+    log.write(f"runas {user} is not applied in the lab")
+    return [name]
+
+
+def _is_user(name: str) -> bool:
+    with suppress(KeyError):
+        return bool(pwd.getpwnam(name))
+    return False
 
 
 def _follow(process: subprocess.Popen[bytes], log: ScriptLog, deadline: float) -> str | None:
@@ -179,27 +196,25 @@ def _follow(process: subprocess.Popen[bytes], log: ScriptLog, deadline: float) -
                 block = os.read(key.fd, 1 << 16)
                 if not block:
                     selector.unregister(key.fileobj)
-                *lines, pending[key.data] = (pending[key.data] + block).split(b"\n")
-                if not block and pending[key.data]:
-                    lines, pending[key.data] = [pending[key.data]], b""
-                for line in lines:
-                    log.write(f"[{key.data}]{line.decode('utf-8', 'replace')}")
-    try:
+                *lines, rest = (pending[key.data] + block).split(b"\n")
+                if rest and (not block or len(rest) > _LONGEST_LINE):
+                    lines, rest = [*lines, rest], b""
+                pending[key.data] = rest
+                if lines:
+                    log.write(*(f"[{key.data}]{line.decode('utf-8', 'replace')}" for line in lines))
+    with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=max(deadline - time.monotonic(), 0))
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        for pipe in (process.stdout, process.stderr):
-            pipe.close()  # type: ignore[union-attr]
     return None
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    try:
+    """TERM to the script and its children, and KILL to those that are left after the grace."""
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=5)
-    except ProcessLookupError:
-        return
-    except subprocess.TimeoutExpired:
+        deadline = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < deadline:
+            process.poll()  # a leader that nobody waited for would count as left
+            os.killpg(process.pid, 0)
+            time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()

@@ -2,7 +2,8 @@
 
 First what the last deployment of this group copied is removed; then everything is planned, so that
 a conflict copies nothing; then it is copied, each path recorded for the next deployment's clean-up.
-The rule numbers (B1, C1, ...) are the agent's.
+Every path is the host's, so nothing is ever written outside its root. The rule numbers (B1, ...)
+are the agent's.
 
 AWS page: "AppSpec 'files' section"; aws-codedeploy-agent, installer.
 """
@@ -10,13 +11,15 @@ AWS page: "AppSpec 'files' section"; aws-codedeploy-agent, installer.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from labkit.cloud.codedeploy.appspec import AppSpec, Permission
+from labkit.cloud.codedeploy import permissions
+from labkit.cloud.codedeploy.appspec import AppSpec
 from labkit.cloud.compute.hosts import Host
 
 
@@ -25,210 +28,185 @@ class InstallError(Exception):
 
 
 def install(
-    host: Host, spec: AppSpec, archive: Path, cleanup: Path, *, behavior: str, say: object
+    host: Host,
+    spec: AppSpec,
+    archive: Path,
+    record: Path,
+    *,
+    behavior: str,
+    say: Callable[[str], None],
 ) -> None:
     """Bring the revision's files to the host.
 
     Args:
         archive: the unpacked revision.
-        cleanup: the file that lists what this group's last Install copied.
+        record: the file that lists what this group's last Install copied; beside it goes what is
+            done now, as `*-install.json`.
         behavior: the deployment's fileExistsBehavior; the appspec's own wins.
         say: called with a line for the host's log.
 
     Raises:
-        InstallError: a conflict, a missing source, or permissions that contradict each other.
+        InstallError: a conflict, a missing source.
+        labkit.cloud.codedeploy.permissions.PermissionsError: permissions that cannot be.
         OSError: the file system refused.
     """
-    _clean_up(cleanup)
-    chosen = (spec.file_exists_behavior or behavior).upper()
-    directories, copies = _plan(host, spec, archive, chosen)
-    modes = _plan_permissions(host, spec, directories, copies)
-    cleanup.parent.mkdir(parents=True, exist_ok=True)
-    with cleanup.open("w", encoding="utf-8") as record:
-        for directory in directories:
+    record.parent.mkdir(parents=True, exist_ok=True)
+    _clean_up(host, record)
+    plan = _Plan(host, archive, (spec.file_exists_behavior or behavior).upper())
+    for entry in spec.files:
+        plan.add(entry.source, entry.destination)
+    given = permissions.plan(host, spec, plan.directories, plan.copies)
+    instructions = record.with_name(record.name.replace("-cleanup", "-install.json"))
+    instructions.write_text(json.dumps({"instructions": plan.instructions()}), encoding="utf-8")
+    with record.open("w", encoding="utf-8") as done:
+        for directory in plan.directories:
             directory.mkdir()
-            record.write(f"{directory}\n")
-        for target, source in copies.items():
-            record.write(f"{target}\n")
-            record.flush()
-            _copy(source, target)
-    for path, permission in modes.items():
-        _apply(path, permission, say)
+            done.write(f"{host.absolute(directory)}\n")
+        for target, source in plan.copies.items():
+            done.write(f"{host.absolute(target)}\n")  # B13: before it is copied
+            done.flush()
+            plan.copy(source, target)
+    for path, permission in given.items():
+        permissions.apply(path, permission, host.name(path), say)
 
 
-def _clean_up(cleanup: Path) -> None:
+def _clean_up(host: Host, record: Path) -> None:
     """B10-B12: what the last Install copied goes, newest first; other files stay."""
-    if not cleanup.exists():
+    if not record.exists():
         return
-    text = cleanup.read_text(encoding="utf-8")
+    text = record.read_text(encoding="utf-8")
     for line in reversed(text.split("\n")[:-1]):
-        path = Path(line)
+        path = host.path(line, follow=False)
         if path.is_dir() and not path.is_symlink():
             with contextlib.suppress(OSError):
                 path.rmdir()
         else:
             path.unlink(missing_ok=True)
-    cleanup.unlink()
+    record.unlink()
 
 
-def _plan(
-    host: Host, spec: AppSpec, archive: Path, behavior: str
-) -> tuple[list[Path], dict[Path, Path]]:
-    directories: dict[Path, None] = {}
-    copies: dict[Path, Path] = {}
-    for entry in spec.files:
-        source = Path(os.path.normpath(archive / entry.source.lstrip("/")))
-        destination = host.path(entry.destination)
-        if not source.is_relative_to(archive):
-            raise InstallError(f"The source {entry.source} leads outside the revision")
-        pairs = _pairs(source, destination)
-        _make_directory(destination, directories, copies)
+@dataclass
+class _Plan:
+    """What an Install will make and copy, in order."""
+
+    host: Host
+    archive: Path
+    behavior: str
+    directories: dict[Path, None] = field(default_factory=dict)
+    copies: dict[Path, Path] = field(default_factory=dict)
+
+    def add(self, source_name: str, destination_name: str) -> None:
+        source = Path(os.path.normpath(self.archive / source_name.lstrip("/")))
+        if not source.is_relative_to(self.archive):
+            raise InstallError(f"The source {source_name} leads outside the revision")
+        destination = self.host.path(destination_name)
+        pairs = self._pairs(source, destination)
+        self._make(destination)
         for origin, target in pairs:
-            if origin.is_dir():
-                _make_directory(target, directories, copies)
-                continue
-            _make_directory(target.parent, directories, copies)
-            _plan_copy(origin, target, behavior, directories, copies)
-    return list(directories), copies
+            if self._real(origin).is_dir():
+                self._make(target)
+            else:
+                self._make(target.parent)
+                self._add_copy(origin, target)
 
+    def _real(self, path: Path) -> Path:
+        """Where a path leads to on the host."""
+        return self.host.path(self.host.absolute(path)) if path.is_symlink() else path
 
-def _pairs(
-    source: Path, destination: Path, above: tuple[Path, ...] = ()
-) -> Iterator[tuple[Path, Path]]:
-    """B1, B2: a file goes into the destination, a directory's contents do.
+    def _pairs(
+        self, source: Path, destination: Path, above: tuple[Path, ...] = ()
+    ) -> Iterator[tuple[Path, Path]]:
+        """B1, B2: a file goes into the destination, a directory's contents do.
 
-    B17: a link to a directory is followed; the agent never comes back from a circle of them.
-    """
-    if not source.is_dir():
-        yield source, destination / source.name
-        return
-    real = source.resolve()
-    if real in above:
-        raise InstallError(f"Too many levels of symbolic links @ dir_initialize - {source}")
-    for path in sorted(source.iterdir()):
-        yield path, destination / path.name
-        if path.is_dir():
-            yield from _pairs(path, destination / path.name, (*above, real))
-
-
-def _make_directory(path: Path, directories: dict[Path, None], copies: dict[Path, Path]) -> None:
-    """B15, B16: parents first; a directory that is there is used as it is."""
-    if path in copies or (path.exists() and not path.is_dir()):
-        raise InstallError(
-            f"The deployment failed because the application specification file calls for the file {path} to be a directory too"
-        )
-    if path.is_dir() or path in directories:
-        return
-    _make_directory(path.parent, directories, copies)
-    directories[path] = None
-
-
-def _plan_copy(
-    origin: Path,
-    target: Path,
-    behavior: str,
-    directories: dict[Path, None],
-    copies: dict[Path, Path],
-) -> None:
-    if target in copies:  # B14
-        raise InstallError(
-            "The deployment failed because the application specification file specifies two source "
-            f"files named {copies[target]} and {origin} for the same destination ({target})"
-        )
-    if target in directories or target.is_dir():
-        raise InstallError(
-            f"The deployment failed because the directory {target} is in the way of a file"
-        )
-    if target.exists() or target.is_symlink():
-        if behavior == "RETAIN":  # B6
+        B17: a link to a directory is followed; the agent never comes back from a circle of them.
+        """
+        real = self._real(source)
+        if not real.is_dir():
+            yield source, destination / source.name
             return
-        if behavior == "DISALLOW":  # B4
+        if real in above:
+            name = self.host.name(source)
+            raise InstallError(f"Too many levels of symbolic links @ dir_initialize - {name}")
+        for path in sorted(real.iterdir()):
+            target = self._target(destination / path.name)
+            yield path, target
+            if self._real(path).is_dir():
+                yield from self._pairs(path, target, (*above, real))
+
+    def _target(self, path: Path) -> Path:
+        """A link on the host to one of its directories is used as that directory."""
+        real = self._real(path)
+        return real if real.is_dir() else path
+
+    def _make(self, path: Path) -> None:
+        """B15, B16: parents first; a directory that is there is used as it is."""
+        name = self.host.name(path)
+        if path in self.copies:
+            raise InstallError(
+                "The deployment failed because the application specification file includes an mkdir "
+                f"command more than once for the same destination path ({name}) from "
+                f"({self.host.name(self.copies[path])}). Update the files section of the AppSpec "
+                "file, and then try again."
+            )
+        if path.is_dir() or path in self.directories:
+            return
+        if path.exists() or path.is_symlink():
+            raise InstallError(f"File exists @ dir_s_mkdir - {name}")
+        self._make(path.parent)
+        self.directories[path] = None
+
+    def _add_copy(self, origin: Path, target: Path) -> None:
+        name, source = self.host.name(target), self.host.name(origin)
+        if target in self.copies:  # B14
+            raise InstallError(
+                "The deployment failed because the application specification file specifies two "
+                f"source files named {source} and {self.host.name(self.copies[target])} for the "
+                f"same destination ({name}). Remove one of the source file paths from the AppSpec "
+                "file, and then try again."
+            )
+        if target in self.directories:  # B15
+            raise InstallError(
+                "The deployment failed because the application specification file calls for "
+                f"installing the file {source}, but a file with that name already exists at the "
+                f"location ({name}). Update your AppSpec file or directory structure, and then try "
+                "again."
+            )
+        if (target.exists() or target.is_symlink()) and not self._replaces(target, name):
+            return
+        self.copies[target] = origin
+
+    def _replaces(self, target: Path, name: str) -> bool:
+        """Whether what is there is copied over."""
+        if self.behavior == "DISALLOW":  # B4
             raise InstallError(
                 "The deployment failed because a specified file already exists at this location: "
-                f"{target}"
+                f"{name}"
             )
-        if behavior != "OVERWRITE":  # B8
+        if self.behavior == "OVERWRITE" and target.is_dir():
+            raise InstallError(f"Is a directory @ rb_sysopen - {name}")
+        if self.behavior not in ("OVERWRITE", "RETAIN"):  # B8
             raise InstallError(
-                f"The deployment failed because the fileExistsBehavior {behavior} is not one of "
-                "DISALLOW, OVERWRITE, RETAIN"
+                "The deployment failed because an invalid option was specified for "
+                f"fileExistsBehavior: {self.behavior}. Valid options include OVERWRITE, RETAIN, and "
+                "DISALLOW."
             )
-    copies[target] = origin
+        return self.behavior == "OVERWRITE"
 
+    def instructions(self) -> list[dict[str, str]]:
+        """As the agent keeps them of its last Install (B10)."""
+        name = self.host.absolute
+        made = [{"type": "mkdir", "directory": name(path)} for path in self.directories]
+        copied = [
+            {"type": "copy", "source": name(source), "destination": name(target)}
+            for target, source in self.copies.items()
+        ]
+        return [*made, *copied]
 
-def _copy(source: Path, target: Path) -> None:
-    """B17: modes and times stay; a link to a file stays one. B3: here a missing source is found."""
-    if not os.path.lexists(source):
-        raise InstallError(f"No such file or directory @ rb_sysopen - {source}")
-    target.unlink(missing_ok=True)
-    shutil.copy2(source, target, follow_symlinks=False)
-
-
-def _plan_permissions(
-    host: Host, spec: AppSpec, directories: list[Path], copies: dict[Path, Path]
-) -> dict[Path, Permission]:
-    """C1-C6: which permission applies to which path of this deployment."""
-    chosen: dict[Path, Permission] = {}
-    for permission in spec.permissions:
-        place = host.path(permission.object)
-        if place in copies:
-            matching = [place] if "file" in permission.type else []
-            if matching:
-                _check_file_permission(permission)
-        else:
-            matching = [
-                *(path for path in copies if "file" in permission.type),
-                *(path for path in directories if "directory" in permission.type),
-            ]
-            matching = [path for path in matching if _matches(path, place, permission)]
-        for path in matching:
-            if path in chosen:
-                raise InstallError(
-                    "The deployment failed because the permissions setting for "
-                    f"({path}) is specified more than once in the application specification file"
-                )
-            chosen[path] = permission
-    return chosen
-
-
-def _check_file_permission(permission: Permission) -> None:
-    """C1: patterns are for directories."""
-    if permission.pattern != "**":
-        raise InstallError(
-            "The deployment failed because the application specification file includes an object "
-            f"({permission.object}) with an invalid pattern ({permission.pattern}), such as a "
-            "pattern for a file applied to a directory. Correct the permissions section of the "
-            "AppSpec file, and then try again."
-        )
-    if permission.exclude:
-        raise InstallError(
-            "The deployment failed because the except parameter for a pattern in the permissions "
-            f"section ({permission.exclude}) for the object named {permission.object} contains an "
-            "invalid format. Update the AppSpec file, and then try again."
-        )
-
-
-def _matches(path: Path, place: Path, permission: Permission) -> bool:
-    if not path.is_relative_to(place) or path == place:
-        return False
-    name = path.relative_to(place).as_posix()
-    excluded = any(_globs(rule, name) for rule in permission.exclude)
-    return not excluded and (permission.pattern == "**" or _globs(permission.pattern, name))
-
-
-def _globs(pattern: str, name: str) -> bool:
-    """C4, C5: only `*` is special, and it never stands for a `/`."""
-    return bool(re.fullmatch("[^/]*".join(map(re.escape, pattern.split("*"))), name))
-
-
-def _apply(path: Path, permission: Permission, say: object) -> None:
-    if permission.mode:
-        path.chmod(int(permission.mode, 8))
-    if not (permission.owner or permission.group):
-        return
-    try:
-        shutil.chown(path, permission.owner, permission.group)  # type: ignore[arg-type,call-overload]
-    except (LookupError, PermissionError) as error:
-        # A host of the lab has the machine's users, and only root may give files away.
-        say(
-            f"owner {permission.owner}:{permission.group} of {path} not applied in the lab: {error}"
-        )  # type: ignore[operator]
+    def copy(self, source: Path, target: Path) -> None:
+        """B17: modes and times stay; a link to a file stays one. B3: here a missing source shows."""
+        if not os.path.lexists(source):
+            name = self.host.name(source)
+            raise InstallError(f"No such file or directory @ rb_sysopen - {name}")
+        self.host.has_room(source.lstat().st_size)
+        target.unlink(missing_ok=True)
+        shutil.copy2(source, target, follow_symlinks=False)

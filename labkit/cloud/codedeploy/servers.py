@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud.clients import Session
 from labkit.cloud.codedeploy import events, watching
-from labkit.cloud.codedeploy.agent import Agent, EventError
+from labkit.cloud.codedeploy.agent import GONE, Agent, EventError
 from labkit.cloud.codedeploy.models import (
     ALLOW,
     BLOCK,
@@ -53,10 +53,6 @@ _NO_INSTANCES = (
     "groups correctly identify the instances you want to deploy to, and then try again."
 )
 _TAG_FILTER = {"KEY_ONLY": "tag-key", "VALUE_ONLY": "tag-value"}
-_GONE = (
-    "CodeDeploy agent was not able to receive the lifecycle event. Check the CodeDeploy agent "
-    "logs on your host and make sure the agent is running and can connect to the CodeDeploy server."
-)
 
 
 class Servers:
@@ -172,7 +168,7 @@ class Servers:
                 return self._move_traffic(target, event.name)
             # an instance may have been stopped or terminated since the last event
             if agent is None or not _runs(agent.host):
-                return EventError("UnknownError", _GONE)
+                return EventError("UnknownError", GONE)
             agent.perform(event.name)
         except watching.Stopped:
             return EventError("UnknownError", "The deployment was stopped.")

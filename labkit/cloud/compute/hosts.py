@@ -3,13 +3,19 @@
 When an instance is launched it gets a free loopback port for as long as it lives, shown as its tag
 `labkit:port`, and 127.0.0.1 as its public address, so that who only knows the EC2 API finds its
 site. A stopped or terminated instance has no processes; a terminated one no directory either.
-User data is not run: a host has Node and the CodeDeploy agent from the start.
+User data is not run: a host has Node and the CodeDeploy agent from the start. `roots` says what its
+file system is.
+
+Two tags say what cannot be done to a host from outside otherwise, and may be changed at any time:
+`labkit:agent=stopped` stops its CodeDeploy agent (as `service codedeploy-agent stop` does on AWS)
+until the tag is gone; `labkit:disk-mb=100` is the size of its disk for what the agent brings.
 
 AWS page: "Amazon EC2 instance state changes".
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -22,13 +28,16 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance, InstanceBackend
 from moto.iam.models import iam_backends
 
-from labkit.cloud import clients, runtime, runtimes
+from labkit.cloud import clients, isolation, runtime, runtimes
 from labkit.cloud.clients import Session
+from labkit.cloud.compute import roots
 from labkit.cloud.processes import passed_on_environment
 
 logger = logging.getLogger(__name__)
 
 PORT_TAG = "labkit:port"
+AGENT_TAG, STOPPED = "labkit:agent", "stopped"
+DISK_TAG = "labkit:disk-mb"
 EC2 = "ec2.amazonaws.com"
 
 
@@ -59,9 +68,69 @@ class Host:
     def arn(self) -> str:
         return f"arn:aws:ec2:{self.region}:{self.account_id}:instance/{self.instance_id}"
 
-    def path(self, absolute: str) -> Path:
-        """Where an absolute path of the host lies on this machine."""
-        return Path(os.path.normpath(self.root / absolute.lstrip("/")))
+    @property
+    def isolated(self) -> bool:
+        return isolation.bubblewrap() is not None
+
+    @property
+    def description(self) -> str:
+        """What the scripts' log says of the isolation."""
+        if self.isolated:
+            return "Isolation: bubblewrap; a root file system of its own"
+        return f"Isolation: none; the host's root is {self.root} (HOST_ROOT)"
+
+    def prepare(self) -> None:
+        """Make the directories that the host has from the start."""
+        if self.isolated:
+            roots.prepare(self.root)
+
+    def path(self, absolute: str, *, follow: bool = True) -> Path:
+        """Where an absolute path of the host lies on this machine.
+
+        Args:
+            follow: whether the last name's link is followed, as those before it are.
+
+        Raises:
+            OSError: too many links.
+        """
+        return roots.place(self.root, absolute, follow=follow)
+
+    def absolute(self, path: Path) -> str:
+        """The absolute path, on the host, of what lies at `path` on this machine."""
+        return "/" + str(path.relative_to(self.root)) if path != self.root else "/"
+
+    def name(self, path: Path) -> str:
+        """The name by which a process of the host knows a path of this machine."""
+        return self.absolute(path) if self.isolated else str(path)
+
+    def command(self, command: list[str]) -> list[str]:
+        """`command` as the host runs it."""
+        return roots.command(self.root, command) if self.isolated else command
+
+    def has_room(self, more: int) -> None:
+        """Raises OSError: the disk has no room for so many bytes more."""
+        size = self.tags.get(DISK_TAG, "")
+        if size.isdigit() and roots.used(self.root) + more > int(size) << 20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    @property
+    def runs(self) -> bool:
+        """Whether the instance still runs."""
+        return self._instance is not None
+
+    @property
+    def agent_runs(self) -> bool:
+        """Whether its CodeDeploy agent does."""
+        return self.tags.get(AGENT_TAG) != STOPPED
+
+    @property
+    def tags(self) -> dict[str, str]:
+        instance = self._instance
+        return _tags(instance) if instance else {}
+
+    @property
+    def _instance(self) -> Any:
+        return _running(self.instance_id, self.region, self.account_id)
 
     def session(self) -> Session:
         """The credentials of the instance profile's role.
@@ -84,12 +153,16 @@ class Host:
         )
 
     def environment(self, session: Session | None) -> dict[str, str]:
-        """What a process on this host finds in its environment."""
+        """What a process on this host finds in its environment.
+
+        `HOST_ROOT` goes before every absolute path, which makes a script work with and without
+        isolation, and on AWS: `$HOST_ROOT/srv/app`.
+        """
         node = runtimes.nodejs()
         own = {
             "PATH": os.pathsep.join([str(node.bin_dir), os.environ.get("PATH", os.defpath)]),
-            "HOME": str(self.root),
-            "HOST_ROOT": str(self.root),
+            "HOME": "/root" if self.isolated else str(self.root),
+            "HOST_ROOT": "" if self.isolated else str(self.root),
             "INSTANCE_ID": self.instance_id,
             "PORT": str(self.port),
             "LISTEN_ADDRESS": "127.0.0.1",
@@ -104,12 +177,16 @@ class Host:
 
 def find(instance_id: str, region: str, account_id: str) -> Host | None:
     """The host of an instance, or None if it does not run."""
-    for instance in ec2_backends[account_id][region].all_running_instances():
-        if instance.id == instance_id:
-            port = _port(instance)
-            profile = _profile_arn(instance)
-            return Host(instance_id, region, account_id, port, profile) if port else None
-    return None
+    instance = _running(instance_id, region, account_id)
+    port = _port(instance) if instance else None
+    if port is None:
+        return None
+    return Host(instance_id, region, account_id, port, _profile_arn(instance))
+
+
+def _running(instance_id: str, region: str, account_id: str) -> Any:
+    running = ec2_backends[account_id][region].all_running_instances()
+    return next((instance for instance in running if instance.id == instance_id), None)
 
 
 def start() -> None:
@@ -172,9 +249,13 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+def _tags(instance: Any) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in instance.get_tags()}
+
+
 def _port(instance: Any) -> int | None:
-    tags = {tag["key"]: tag["value"] for tag in instance.get_tags()}
-    return int(tags[PORT_TAG]) if tags.get(PORT_TAG, "").isdigit() else None
+    port = _tags(instance).get(PORT_TAG, "")
+    return int(port) if port.isdigit() else None
 
 
 def _profile_arn(instance: Any) -> str | None:
