@@ -37,6 +37,7 @@ from labkit.cloud.codebuild.service import CodeBuild
 from labkit.cloud.codecommit import http as git_http
 from labkit.cloud.codecommit.service import CodeCommit
 from labkit.cloud.codeconnections.service import CodeConnections, CodeStarConnections
+from labkit.cloud.codedeploy import scaling
 from labkit.cloud.codedeploy.service import CodeDeploy
 from labkit.cloud.codepipeline.service import CodePipeline
 from labkit.cloud.compute import containers, functions, hosts
@@ -109,6 +110,7 @@ def serve(state_dir: Path, port: int) -> None:
     functions.start()
     elbv2.start()
     containers.start()
+    scaling.start()
     alarms.start()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

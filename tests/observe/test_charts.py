@@ -18,6 +18,7 @@ from labkit.observe import (
     chart_race,
     chart_timeline,
     chart_times,
+    chart_traffic,
     estimate,
 )
 from labkit.observe.builds import PHASES
@@ -71,6 +72,17 @@ def race() -> Chart:
     return chart_race(pd.DataFrame(rows, columns=columns), ["a", "b", "c"])
 
 
+def traffic() -> Chart:
+    at = [START + timedelta(seconds=number / 10) for number in range(30)]
+    versions = ["1"] * 10 + ["2", "error"] * 5 + ["1"] * 10
+    rows = [
+        (moment, 500 if version == "error" else 200, version, 0.01, number)
+        for number, (moment, version) in enumerate(zip(at, versions, strict=True))
+    ]
+    requests = pd.DataFrame(rows, columns=["at", "status", "version", "seconds", "user"])
+    return chart_traffic(requests, {"the alarm": at[20]})
+
+
 def costs() -> Chart:
     return chart_costs(estimate({"codepipeline.action_minute": 130, "ec2.t3.micro": 3}))
 
@@ -79,18 +91,18 @@ def times() -> Chart:
     return chart_times({"no cache": 3.0, "with a cache": 0.5})
 
 
-@pytest.mark.parametrize("draw", [phases, deployments, timeline, race, costs, times])
+@pytest.mark.parametrize("draw", [phases, deployments, timeline, race, traffic, costs, times])
 def test_the_same_frame_gives_the_same_bytes(draw) -> None:  # type: ignore[no-untyped-def]
     chart = draw()
     assert chart.png() == chart.png() == draw().png()
 
 
-@pytest.mark.parametrize("draw", [phases, deployments, timeline, race, costs, times])
+@pytest.mark.parametrize("draw", [phases, deployments, timeline, race, traffic, costs, times])
 def test_a_png_carries_no_date_and_no_version(draw) -> None:  # type: ignore[no-untyped-def]
     assert set(Image.open(io.BytesIO(draw().png())).info) <= {"dpi"}
 
 
-@pytest.mark.parametrize("draw", [phases, deployments, timeline, race, costs, times])
+@pytest.mark.parametrize("draw", [phases, deployments, timeline, race, traffic, costs, times])
 def test_the_x_axis_says_its_unit(draw) -> None:  # type: ignore[no-untyped-def]
     label = draw().figure.axes[0].get_xlabel()
     assert "seconds" in label or "US dollars" in label
@@ -103,6 +115,8 @@ def test_the_text_says_what_the_picture_shows() -> None:
     assert "d-CCCCCCCCC Succeeded: 2 succeeded, 0 failed, a rollback (4.5 s)" in said
     assert "Build/Build Failed after 9.0 s" in timeline().alt
     assert "execution 3 in Build from 1.0 s to 3.0 s; execution 2 entered no stage" in race().alt
+    said = traffic().alt
+    assert "30 requests, 16.7 % failed, 5 of 200 users saw an error; the alarm at 2.0 s" in said
     assert times().alt.endswith("no cache 3.0 s; with a cache 0.5 s, 6.0 times as fast.")
 
 
@@ -124,6 +138,7 @@ def test_nothing_to_draw_is_said_in_words() -> None:
     assert chart.alt == "Where the time of each build went: no build has run yet"
     assert chart_deployments(pd.DataFrame()).alt.endswith("nothing has been deployed yet")
     assert chart_timeline(pd.DataFrame()).alt.endswith("no action has run yet")
+    assert chart_traffic(pd.DataFrame()).alt.endswith("nothing has been asked yet")
     assert chart_race(pd.DataFrame(), []).alt.endswith("no action has run yet")
     assert chart_costs(pd.DataFrame()).alt.endswith("nothing has been used yet")
     assert chart_times({}).alt.endswith("nothing has been measured yet")

@@ -36,6 +36,30 @@ def start(backend: CodeDeployBackend, group: Group, deployment: Deployment) -> N
     ).start()
 
 
+def run_beside(backend: CodeDeployBackend, group: Group, deployment: Deployment) -> None:
+    """Deploy to launched instances, whatever else is deployed; returns when it is over.
+
+    The group's revision and its own deployments are not touched, and nothing is rolled back.
+    """
+    deployment.style = {**group.style, "deploymentType": "IN_PLACE"}
+    deployment.status, deployment.started = "InProgress", now()
+    backend.deployments[deployment.id] = deployment
+    events.deployment_changed(backend, deployment)
+    try:
+        Servers(backend, group, deployment).launched(deployment.only)
+    except watching.Stopped:
+        deployment.error = {
+            "code": "MANUAL_STOP",
+            "message": "The deployment was stopped by the user.",
+        }
+    except DeploymentFailed as failed:
+        deployment.error = {"code": failed.code, "message": failed.message}
+    deployment.completed = now()
+    stopped = "Stopped" if deployment.stopping else "Failed"
+    deployment.status = stopped if deployment.error else "Succeeded"
+    events.deployment_changed(backend, deployment)
+
+
 def _run(backend: CodeDeployBackend, group: Group, deployment: Deployment) -> None:
     error: dict[str, str] | None = None
     deployment.status, deployment.started = "InProgress", now()

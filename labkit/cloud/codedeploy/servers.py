@@ -77,6 +77,16 @@ class Servers:
         self.deployment.targets = {target.instance_id: target for target in targets}
         self.roll_out(targets, names, last=True)
 
+    def launched(self, instances: tuple[str, ...]) -> None:
+        """Deploy to instances that Auto Scaling has launched; it registers them itself.
+
+        Raises:
+            DeploymentFailed: too few have succeeded.
+        """
+        targets = [self.target(one, EVENTS) for one in instances]
+        self.deployment.targets = {target.instance_id: target for target in targets}
+        self.roll_out(targets, EVENTS, last=True)
+
     def roll_out(self, targets: list[Target], names: tuple[str, ...], *, last: bool) -> None:
         """Walk the targets through these events, as many at a time as the configuration allows.
 
@@ -212,8 +222,6 @@ class Servers:
         Unhealthy ones come first, then those of an unknown, an old, and the current revision.
         """
         ids = self.found(self.group.declared)
-        if self.deployment.only:
-            ids = [one for one in ids if one in self.deployment.only]
         if self.deployment.update_outdated_only:
             ids = [one for one in ids if self.group.revisions.get(one) != self.deployment.revision]
         return sorted(ids, key=lambda one: _order(self.group, one))

@@ -36,6 +36,7 @@ from labkit.cloud.processes import passed_on_environment
 logger = logging.getLogger(__name__)
 
 PORT_TAG = "labkit:port"
+_PROFILE = ("iam_instance_profile_name", "iam_instance_profile_arn")
 AGENT_TAG, STOPPED = "labkit:agent", "stopped"
 DISK_TAG = "labkit:disk-mb"
 EC2 = "ec2.amazonaws.com"
@@ -198,13 +199,10 @@ def start() -> None:
         reservation = launch(self, *arguments, **keywords)
         for instance in reservation.instances:
             _become_host(instance)
-        # moto gives the profile to the first instance of a reservation only
-        profile = {
-            key: keywords[key]
-            for key in ("iam_instance_profile_name", "iam_instance_profile_arn")
-            if keywords.get(key)
-        }
-        for instance in reservation.instances[1:] if profile else []:
+        # moto gives the profile to the first instance of a reservation only, and none of a template
+        given = {key: keywords[key] for key in _PROFILE if keywords.get(key)}
+        profile = given or _launch_profile(self, keywords)
+        for instance in reservation.instances[1 if given else 0 :] if profile else []:
             self.associate_iam_instance_profile(instance_id=instance.id, **profile)
         return reservation
 
@@ -228,6 +226,18 @@ def start() -> None:
     Instance.public_dns_name = property(  # type: ignore[assignment]
         lambda self: "localhost" if self.state == "running" else None
     )
+
+
+def _launch_profile(backend: Any, keywords: dict[str, Any]) -> dict[str, str]:
+    """The instance profile of a launch template, or of a launch configuration."""
+    if keywords.get("launch_template"):
+        template = backend._get_template_from_args(keywords["launch_template"])
+        found = template.data.get("IamInstanceProfile") or {}
+        named = {"iam_instance_profile_name": found.get("Name")}
+        named["iam_instance_profile_arn"] = found.get("Arn")
+        return {key: value for key, value in named.items() if value}
+    name = getattr(keywords.get("launch_config"), "iam_instance_profile", None)
+    return {"iam_instance_profile_name": name} if name else {}
 
 
 def _become_host(instance: Any) -> None:

@@ -1,0 +1,33 @@
+"""Load asks a site at a steady rate, and says what each request got."""
+
+from __future__ import annotations
+
+import time
+
+from labkit import observe
+from tests.cloud.test_balancer import Site, eventually
+
+
+def test_every_request_is_noted_with_its_version_and_user() -> None:
+    site = Site("7")
+    with observe.Load(f"http://127.0.0.1:{site.port}/", per_second=200) as load:
+        eventually(lambda: len(load.rows) > 40)
+        site.status = 500
+        eventually(lambda: any(row[1] == 500 for row in load.rows))
+        site.close()
+        eventually(lambda: any(row[1] == 0 for row in load.rows))
+    seen = load.requests
+    assert set(seen["version"]) == {"7", "error"}
+    assert list(seen["user"][:3]) == [0, 1, 2]
+    assert seen["at"].is_monotonic_increasing
+    summary = observe.traffic_summary(seen)
+    assert summary["requests"] == len(seen)
+    assert summary["failed"] == (seen["version"] == "error").sum() > 0
+
+
+def test_the_rate_is_kept() -> None:
+    site = Site("1")
+    with observe.Load(f"http://127.0.0.1:{site.port}/", per_second=50) as load:
+        time.sleep(1)
+    site.close()
+    assert 35 <= len(load.requests) <= 55
