@@ -412,7 +412,6 @@ def test_a_template_that_is_not_in_the_artifact(account: Account) -> None:
 @pytest.mark.parametrize(
     ("category", "provider", "configuration"),
     [
-        ("Deploy", "ECS", {"ClusterName": "c", "ServiceName": "s"}),
         ("Deploy", "ElasticBeanstalk", {"ApplicationName": "a", "EnvironmentName": "e"}),
         ("Invoke", "StepFunctions", {"StateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:m"}),
     ],

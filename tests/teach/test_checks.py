@@ -33,7 +33,9 @@ def lab(lab_environment: Aws, request: pytest.FixtureRequest) -> Lab:
     tear_down(lab)
 
 
-@pytest.mark.parametrize("piece", [*NAMES, "release", "build_in_depth", "environments", "strategies"])
+@pytest.mark.parametrize(
+    "piece", [*NAMES, "release", "build_in_depth", "environments", "strategies"]
+)
 def test_nothing_holds_in_an_empty_aws(lab: Lab, piece: str) -> None:
     result = getattr(check, piece)(lab)
     assert not result.passed

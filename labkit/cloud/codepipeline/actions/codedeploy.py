@@ -5,6 +5,8 @@ AWS page: "AWS CodeDeploy deploy action reference".
 
 from __future__ import annotations
 
+from typing import Any
+
 from labkit.cloud import bus
 from labkit.cloud.codepipeline.actions import Action, ActionFailed
 
@@ -15,12 +17,21 @@ _OVER = ("Succeeded", "Failed", "Stopped")
 def run(action: Action) -> None:
     """Deploy the artifact's zip as it lies in the store."""
     artifact = action.run.inputs[0]
-    codedeploy = action.client("codedeploy")
     location = {"bucket": artifact.bucket, "key": artifact.key, "bundleType": "zip"}
+    deploy(action, {"revisionType": "S3", "s3Location": location})
+
+
+def deploy(action: Action, revision: dict[str, Any]) -> None:
+    """Deploy a revision to the action's deployment group, and wait for the deployment's end.
+
+    Raises:
+        ActionFailed: it did not succeed.
+    """
+    codedeploy = action.client("codedeploy")
     deployment_id = codedeploy.create_deployment(
         applicationName=action.configuration["ApplicationName"],
         deploymentGroupName=action.configuration["DeploymentGroupName"],
-        revision={"revisionType": "S3", "s3Location": location},
+        revision=revision,
         description=f"Deployment from CodePipeline {action.pipeline.name}",
     )["deploymentId"]
     region = action.pipeline.region
