@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from labkit.cloud.codedeploy import triggers
 from labkit.cloud.codedeploy.models import (
     PLATFORMS,
     Application,
@@ -32,7 +33,6 @@ _BUNDLES = ("zip", "tar", "tgz")
 _NOT_YET = (
     "onPremisesInstanceTagFilters",
     "onPremisesTagSet",
-    "triggerConfigurations",
     "terminationHookEnabled",
 )
 
@@ -273,6 +273,7 @@ class Declarations(Service):
                     "InvalidInputException", f"The lab's local AWS does not support {key} yet"
                 )
         check_alarms(declared.get("alarmConfiguration"))
+        _check_triggers(declared.get("triggerConfigurations") or [])
         _check_style(declared, platform)
         if platform != "Server" and (declared.get("ec2TagFilters") or declared.get("ec2TagSet")):
             raise AWSError(
@@ -330,6 +331,24 @@ class Declarations(Service):
         if kind != "application" or name not in self.backend.applications:
             raise AWSError("ArnNotSupportedException", f"{arn} is not an application")
         return self.backend.applications[name]
+
+
+def _check_triggers(given: list[Answer]) -> None:
+    """AWS page: "TriggerConfig" in the CodeDeploy API Reference."""
+    if len(given) > triggers.MOST:
+        raise AWSError(
+            "TriggerTargetsLimitExceededException",
+            f"A deployment group takes at most {triggers.MOST} triggers",
+        )
+    for trigger in given:
+        for key in ("triggerName", "triggerTargetArn", "triggerEvents"):
+            if not trigger.get(key):
+                raise AWSError("InvalidTriggerConfigException", f"A trigger needs a {key}")
+        if ":sns:" not in trigger["triggerTargetArn"]:
+            raise AWSError(
+                "InvalidTriggerConfigException",
+                f"{trigger['triggerTargetArn']} is not the ARN of an SNS topic",
+            )
 
 
 def _check_tags(declared: Answer) -> None:

@@ -6,6 +6,7 @@ AWS page: "Monitoring deployments with Amazon CloudWatch Events".
 from __future__ import annotations
 
 from labkit.cloud import bus
+from labkit.cloud.codedeploy import triggers
 from labkit.cloud.codedeploy.models import CodeDeployBackend, Deployment, Target
 
 _DEPLOYMENT = {
@@ -13,13 +14,20 @@ _DEPLOYMENT = {
     "Succeeded": "SUCCESS",
     "Failed": "FAILURE",
     "Stopped": "STOP",
+    "Ready": "READY",
 }
-_INSTANCE = {"InProgress": "START", "Succeeded": "SUCCESS", "Failed": "FAILURE"}
+_INSTANCE = {
+    "InProgress": "START",
+    "Succeeded": "SUCCESS",
+    "Failed": "FAILURE",
+    "Ready": "READY",
+}
 
 
 def deployment_changed(backend: CodeDeployBackend, deployment: Deployment) -> None:
     """Tell who waits for the deployment, and publish its state where AWS has an event for it."""
     bus.changes.announce(deployment.id)
+    triggers.deployment_changed(backend, deployment)
     state = _DEPLOYMENT.get(deployment.status)
     if state:
         _publish(backend, deployment, "Deployment", {"state": state}, [])
@@ -27,6 +35,7 @@ def deployment_changed(backend: CodeDeployBackend, deployment: Deployment) -> No
 
 def instance_changed(backend: CodeDeployBackend, deployment: Deployment, target: Target) -> None:
     """Publish the state of one instance of a deployment."""
+    triggers.instance_changed(backend, deployment, target)
     state = _INSTANCE.get(target.status)
     if state:
         detail = {"instanceId": target.instance_id, "state": state}

@@ -1,0 +1,144 @@
+"""Layers: what an image's tars hold, laid one over the other below a directory, and nowhere else.
+
+A layer comes from anybody. Each name is taken to begin at the image's root, as a container runtime
+takes it; every link is written anew so that it leads to a place below that root, however the machine
+follows it. So nothing that is made through a link later is made outside either. (tarfile's own
+filters do not hold in all Pythons that the lab runs in: CVE-2025-4517.)
+
+Format: the OCI's "image-spec", layer.md (whiteouts, changesets).
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import shutil
+import tarfile
+from pathlib import Path, PurePosixPath
+
+from labkit.cloud.archives import MAX_BYTES
+
+_WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
+_BLOCK = 1 << 20
+
+
+class LayerError(Exception):
+    """A layer that cannot be unpacked, or must not be."""
+
+
+def unpack(layer: Path, root: Path) -> None:
+    """Lay one layer over those that are below `root`, which exists.
+
+    Raises:
+        LayerError: a name with `..`, a device, a link that leads nowhere, or too much.
+        OSError, tarfile.TarError, EOFError, zlib.error: not a tar, or the file system refused.
+    """
+    root = root.resolve(strict=True)
+    with tarfile.open(layer) as archive:
+        members = archive.getmembers()
+        if sum(member.size for member in members) > MAX_BYTES:
+            raise LayerError(f"it would unpack to more than {MAX_BYTES >> 30} GB")
+        # a whiteout hides what lower layers have, not what this one brings
+        for member in members:
+            if PurePosixPath(member.name).name.startswith(_WHITEOUT):
+                _hide(root, _parts(member.name))
+        for member in members:
+            parts = _parts(member.name)
+            if parts and not parts[-1].startswith(_WHITEOUT):
+                _write(archive, member, root, parts)
+
+
+def inside(root: Path, name: str) -> Path:
+    """Where a path of the image lies below `root`: `..` never leads above it.
+
+    Raises:
+        LayerError: through links it would be elsewhere.
+    """
+    path = root / posixpath.normpath(f"/{name}").lstrip("/")
+    if not path.resolve().is_relative_to(root.resolve(strict=True)):
+        raise LayerError(f"{name} leads out of the image")
+    return path
+
+
+def _parts(name: str) -> list[str]:
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts or "\0" in name:
+        raise LayerError(f"the member {name!r} leads out of the image")
+    return parts
+
+
+def _directory(root: Path, parts: list[str]) -> Path:
+    """The real place of a directory of the image; it is made where it is not there."""
+    path = root.joinpath(*parts)
+    path.mkdir(parents=True, exist_ok=True)
+    real = path.resolve(strict=True)
+    if not real.is_relative_to(root):
+        raise LayerError(f"{'/'.join(parts)!r} leads out of the image")
+    return real
+
+
+def _hide(root: Path, parts: list[str]) -> None:
+    directory = root.joinpath(*parts[:-1])
+    if not directory.is_dir():
+        return
+    directory = _directory(root, parts[:-1])
+    if parts[-1] == _OPAQUE:
+        for path in list(directory.iterdir()):
+            _remove(path)
+    elif (name := parts[-1].removeprefix(_WHITEOUT)) not in ("", ".", ".."):
+        _remove(directory / name)
+
+
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, root: Path, parts: list[str]) -> None:
+    path = _directory(root, parts[:-1]) / parts[-1]
+    if member.isdir():
+        if path.is_symlink() or not path.is_dir():
+            _remove(path)
+            path.mkdir()
+        path.chmod(member.mode & 0o777 | 0o700)  # its owner has to be able to remove it
+        return
+    source = root.joinpath(*_parts(member.linkname)) if member.islnk() else None
+    if source is not None:
+        source = _directory(root, _parts(member.linkname)[:-1]) / source.name
+        if source == path:
+            return
+    _remove(path)
+    if member.issym():
+        path.symlink_to(_target(root, path, member.linkname))
+    elif source is not None and source.is_symlink():
+        # the text of a link is true at its own place alone
+        path.symlink_to(_target(root, path, _absolute(root, source)))
+    elif source is not None:
+        if not source.is_file():
+            raise LayerError(f"the link {member.name!r} leads to {member.linkname!r}: not a file")
+        os.link(source, path)
+    elif member.isreg():
+        content = archive.extractfile(member)
+        assert content is not None
+        with path.open("xb") as target:
+            shutil.copyfileobj(content, target, _BLOCK)
+        path.chmod(member.mode & 0o777 | 0o600)
+        os.utime(path, (member.mtime, member.mtime))
+    else:
+        raise LayerError(f"the member {member.name!r} is a device or a pipe")
+
+
+def _target(root: Path, link: Path, target: str) -> str:
+    """A link's text, relative, so that it stays below `root`: an absolute one begins there."""
+    directory = PurePosixPath("/", link.parent.relative_to(root))
+    meant = posixpath.normpath(posixpath.join(str(directory), target))
+    # of what normpath leaves alone: two slashes at the beginning
+    return posixpath.relpath("/" + meant.lstrip("/"), directory)
+
+
+def _absolute(root: Path, link: Path) -> str:
+    """Where a link of the image leads to, from the image's root."""
+    directory = PurePosixPath("/", link.parent.relative_to(root))
+    return posixpath.normpath(posixpath.join(str(directory), os.readlink(link)))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
