@@ -10,20 +10,24 @@ import hashlib
 import json
 import re
 import tarfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from moto.ecr.models import ECRBackend, Image
 
-from labkit.cloud import runtime
 from labkit.cloud.clients import Session
+from labkit.cloud.compute.containers import downloads, layers
+from labkit.cloud.compute.containers.layers import LayerError
 from labkit.cloud.service import AWSError
 
 _URI = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com/"
     r"(?P<repository>[^:@]+)(?::(?P<tag>[^@]+))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
+
+_UNREADABLE = (OSError, tarfile.TarError, EOFError, zlib.error, LayerError)
 
 
 class ImageError(Exception):
@@ -67,7 +71,18 @@ def start() -> None:
                     "InvalidLayerException",
                     f"Layer digest {layer_digests[0]} was given, but the layer's is {digest}",
                 )
-            path = _blob(digest)
+            if not body:
+                raise AWSError(
+                    "EmptyUploadException",
+                    f"The specified layer upload '{upload_id}' does not contain any layer parts",
+                )
+            if digest in repository.layers:
+                raise AWSError(
+                    "LayerAlreadyExistsException",
+                    f"The layer with digest '{digest}' already exists in the repository with name "
+                    f"'{repository_name}' in the registry with id '{repository.registry_id}'",
+                )
+            path = downloads.blob(digest)
             draft = path.with_suffix(f".{upload_id}")
             draft.write_bytes(body)
             draft.replace(path)
@@ -92,6 +107,7 @@ def start() -> None:
     ECRBackend.complete_layer_upload = complete_layer_upload  # type: ignore[method-assign]
     ECRBackend.put_image = put_image  # type: ignore[method-assign]
     Image._create_digest = create_digest  # type: ignore[method-assign]
+    downloads.start()
 
 
 def is_ecr(uri: str) -> bool:
@@ -134,10 +150,15 @@ def pull(uri: str, session: Session, destination: Path) -> Unpacked:
     destination.mkdir(parents=True, exist_ok=True)
     try:
         for layer in manifest["layers"]:
-            _unpack(_blob(layer["digest"]), destination)
-        config = json.loads(_blob(manifest["config"]["digest"]).read_text()).get("config") or {}
-    except (OSError, ValueError, tarfile.TarError) as error:
+            with downloads.fetched(session, found.groupdict(), layer["digest"]) as file:
+                layers.unpack(file, destination)
+        with downloads.fetched(session, found.groupdict(), manifest["config"]["digest"]) as file:
+            whole = json.loads(file.read_bytes())
+    except (*_UNREADABLE, ValueError) as error:
         raise ImageError(f"CannotPullContainerError: {uri}: {error}") from error
+    if whole.get("os", "linux") != "linux":
+        raise ImageError(f"CannotPullContainerError: {uri} is of platform {whole['os']}, not linux")
+    config = whole.get("config") or {}
     return Unpacked(
         destination,
         image["imageId"]["imageDigest"],
@@ -148,20 +169,6 @@ def pull(uri: str, session: Session, destination: Path) -> Unpacked:
     )
 
 
-def _unpack(layer: Path, destination: Path) -> None:
-    """One layer over those below it; `.wh.` files take away what they name."""
-    with tarfile.open(layer) as archive:
-        archive.extractall(destination, filter="data")
-        names = archive.getnames()
-    for name in names:
-        path = destination / name
-        if path.name.startswith(".wh."):
-            path.unlink(missing_ok=True)
-            hidden = path.with_name(path.name.removeprefix(".wh."))
-            if hidden.is_file() or hidden.is_symlink():
-                hidden.unlink()
-
-
 def _blobs_of(manifest: str) -> list[str]:
     try:
         found = json.loads(manifest)
@@ -169,7 +176,3 @@ def _blobs_of(manifest: str) -> list[str]:
         return []  # moto's own refusal follows
     parts = [*(found.get("layers") or []), found.get("config") or {}]
     return [one["digest"] for one in parts if one.get("digest")]
-
-
-def _blob(digest: str) -> Path:
-    return runtime.current().directory("ecr", "blobs") / digest.removeprefix("sha256:")

@@ -126,7 +126,7 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, root: Path, parts:
 def _target(root: Path, link: Path, target: str) -> str:
     """A link's text, relative, so that it stays below `root`: an absolute one begins there."""
     directory = PurePosixPath("/", link.parent.relative_to(root))
-    meant = posixpath.normpath(posixpath.join(str(directory), target))
+    meant = posixpath.normpath(posixpath.join(directory, target))
     # of what normpath leaves alone: two slashes at the beginning
     return posixpath.relpath("/" + meant.lstrip("/"), directory)
 
@@ -134,7 +134,7 @@ def _target(root: Path, link: Path, target: str) -> str:
 def _absolute(root: Path, link: Path) -> str:
     """Where a link of the image leads to, from the image's root."""
     directory = PurePosixPath("/", link.parent.relative_to(root))
-    return posixpath.normpath(posixpath.join(str(directory), os.readlink(link)))
+    return posixpath.normpath(posixpath.join(directory, link.readlink()))
 
 
 def _remove(path: Path) -> None:

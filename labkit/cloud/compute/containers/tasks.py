@@ -29,7 +29,7 @@ from moto.ecs.models import Container, EC2ContainerServiceBackend, Task
 from labkit.cloud import bus, clients, runtime, runtimes
 from labkit.cloud.clients import Session
 from labkit.cloud.compute import hosts
-from labkit.cloud.compute.containers import images
+from labkit.cloud.compute.containers import images, layers
 from labkit.cloud.compute.containers.images import ImageError, Unpacked
 from labkit.cloud.processes import passed_on_environment
 
@@ -203,7 +203,7 @@ class Running:
         name = declared["name"]
         image = images.pull(declared["image"], session, self.directory / name)
         command = _command(declared, image)
-        inside = image.root / image.directory.lstrip("/")
+        inside = layers.inside(image.root, declared.get("workingDirectory") or image.directory)
         inside.mkdir(parents=True, exist_ok=True)
         env = self._environment(declared, image, session)
         try:
@@ -412,7 +412,7 @@ def _found(program: str, directory: Path, root: Path) -> str:
     """A program of the image's own, if it has it; otherwise the machine's."""
     if "/" not in program:
         return program
-    own = root / program.lstrip("/") if program.startswith("/") else directory / program
+    own = layers.inside(root, program) if program.startswith("/") else directory / program
     return str(own) if own.exists() else program
 
 
