@@ -6,6 +6,7 @@ AWS page: "AWS CodeDeploy API Reference".
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from labkit.cloud.codedeploy import triggers
@@ -182,14 +183,19 @@ class Declarations(Service):
                 "InvalidDeploymentConfigNameException",
                 "Deployment configuration names cannot begin with CodeDeployDefault.",
             )
-        if computePlatform not in PLATFORMS or zonalConfig:
+        if computePlatform not in PLATFORMS:
             raise AWSError(
                 "InvalidComputePlatformException",
-                f"The lab's local AWS supports the platforms {' and '.join(PLATFORMS)}, without "
-                "zonalConfig, so far",
+                f"The computePlatform must be one of {', '.join(PLATFORMS)}",
+            )
+        if zonalConfig and computePlatform != "Server":
+            raise AWSError(
+                "InvalidZonalDeploymentConfigurationException",
+                "Only a configuration of the platform Server has a zonalConfig",
             )
         if computePlatform == "Server":
             made = _hosts_config(name, minimumHealthyHosts, trafficRoutingConfig)
+            made = replace(made, zonal=zonalConfig)
         else:
             made = _traffic_config(name, computePlatform, minimumHealthyHosts, trafficRoutingConfig)
         self.backend.configs[name] = made

@@ -287,6 +287,23 @@ class Config:
     platform: str = "Server"
     created: datetime = field(default_factory=now)
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    zonal: Fields | None = None  # zonalConfig
+
+    def minimum_per_zone(self, hosts: int) -> int:
+        """How many of one zone's `hosts` must stay healthy; none, unless it is said.
+
+        AWS page: "Working with deployment configurations", zonal configuration.
+        """
+        wanted = (self.zonal or {}).get("minimumHealthyHostsPerZone") or {}
+        value = int(wanted.get("value", 0))
+        return -(-hosts * value // 100) if wanted.get("type") == "FLEET_PERCENT" else value
+
+    def monitor_seconds(self, zone: int) -> float:
+        """How long a deployment waits after its `zone`-th zone, counted from 0, in seconds."""
+        given = self.zonal or {}
+        first = given.get("firstZoneMonitorDurationInSeconds")
+        usual = given.get("monitorDurationInSeconds") or 0
+        return float(first if zone == 0 and first is not None else usual)
 
     def minimum_healthy(self, hosts: int) -> int:
         """How many of `hosts` must stay healthy.
@@ -323,7 +340,8 @@ class Config:
             "computePlatform": self.platform,
         }
         if self.platform == "Server":
-            return {**common, "minimumHealthyHosts": {"type": self.type, "value": self.value}}
+            shown: Fields = {"minimumHealthyHosts": {"type": self.type, "value": self.value}}
+            return {**common, **shown, **({"zonalConfig": self.zonal} if self.zonal else {})}
         routing: Fields = {"type": self.type}
         if self.type != "AllAtOnce":
             key = "timeBasedCanary" if self.type == "TimeBasedCanary" else "timeBasedLinear"

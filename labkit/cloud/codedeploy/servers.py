@@ -107,7 +107,20 @@ class Servers:
                 "The deployment can't go forward because the minimum number of healthy hosts "
                 f"({minimum}) is not less than the number of instances ({len(targets)}).",
             )
-        self._side_by_side(targets, at_a_time, minimum, lambda one: self.walk(one, names, last))
+        zones = self._zones(targets) if config.zonal is not None else [targets]
+        for number, zone in enumerate(zones):
+            here = min(at_a_time, len(zone) - config.minimum_per_zone(len(zone)))
+            if here <= 0:
+                raise DeploymentFailed(
+                    "HEALTH_CONSTRAINTS_INVALID",
+                    "The deployment can't go forward because the minimum number of healthy hosts "
+                    f"per zone is not less than the number of instances of a zone ({len(zone)}).",
+                )
+            self._side_by_side(
+                zone, here, minimum, lambda one: self.walk(one, names, last), targets
+            )
+            if number < len(zones) - 1:
+                watching.wait_minutes(self.deployment, config.monitor_seconds(number) / 60)
         if self.deployment.stopping:
             raise watching.Stopped
         good = sum(target.status != "Failed" and target.status != "Skipped" for target in targets)
@@ -120,12 +133,14 @@ class Servers:
         at_a_time: int,
         minimum: int,
         walk: Callable[[Target], None],
+        every: list[Target],
     ) -> None:
-        waiting, failures = list(targets), 0
+        """Walk some targets; how many have failed is counted among `every`."""
+        waiting, failures = list(targets), sum(one.status == "Failed" for one in every)
         running: set[Future[None]] = set()
         with ThreadPoolExecutor(at_a_time, thread_name_prefix=self.deployment.id) as pool:
             while waiting or running:
-                exhausted = failures > 0 and len(targets) - failures <= minimum
+                exhausted = failures > 0 and len(every) - failures <= minimum
                 if exhausted or self.deployment.stopping:
                     for target in waiting:
                         self.skip(target)
@@ -136,7 +151,21 @@ class Servers:
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     for finished in done:
                         finished.result()
-                failures = sum(target.status == "Failed" for target in targets)
+                failures = sum(target.status == "Failed" for target in every)
+
+    def _zones(self, targets: list[Target]) -> list[list[Target]]:
+        """The targets by Availability Zone, in the order of the zones' names."""
+        ids = [target.instance_id for target in targets]
+        found = self.session.client("ec2").describe_instances(InstanceIds=ids)["Reservations"]
+        zone_of = {
+            one["InstanceId"]: one["Placement"]["AvailabilityZone"]
+            for reservation in found
+            for one in reservation["Instances"]
+        }
+        zones: dict[str, list[Target]] = {}
+        for target in targets:
+            zones.setdefault(zone_of[target.instance_id], []).append(target)
+        return [zones[name] for name in sorted(zones)]
 
     # one host
 
