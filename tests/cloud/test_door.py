@@ -118,7 +118,7 @@ def test_each_protocol_says_it_in_its_own_words(
         ("codebuild", "list_fleets", {}, "UnknownOperationException"),
         ("deploy", "delete_git_hub_account_token", {}, "UnknownOperationException"),
         ("ssm", "send_command", {"DocumentName": "AWS-RunShellScript"}, "UnknownOperationException"),
-        ("ecs", "list_clusters", {}, "UnknownOperationException"),
+        ("athena", "list_work_groups", {}, "UnknownOperationException"),
         ("iam", "generate_service_last_accessed_details", {"Arn": "arn:aws:iam::123456789012:user/learner"}, "InvalidAction"),
     ],
 )  # fmt: skip

@@ -66,15 +66,15 @@ def start() -> None:
         if upload is not None:
             body = bytes(upload.layer_parts)
             digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-            if layer_digests and digest not in layer_digests:
-                raise AWSError(
-                    "InvalidLayerException",
-                    f"Layer digest {layer_digests[0]} was given, but the layer's is {digest}",
-                )
             if not body:
                 raise AWSError(
                     "EmptyUploadException",
                     f"The specified layer upload '{upload_id}' does not contain any layer parts",
+                )
+            if layer_digests and digest not in layer_digests:
+                raise AWSError(
+                    "InvalidLayerException",
+                    f"Layer digest {layer_digests[0]} was given, but the layer's is {digest}",
                 )
             if digest in repository.layers:
                 raise AWSError(

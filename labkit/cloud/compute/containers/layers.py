@@ -55,8 +55,13 @@ def inside(root: Path, name: str) -> Path:
         LayerError: through links it would be elsewhere.
     """
     path = root / posixpath.normpath(f"/{name}").lstrip("/")
-    if not path.resolve().is_relative_to(root.resolve(strict=True)):
-        raise LayerError(f"{name} leads out of the image")
+    _checked(root.resolve(strict=True), path.resolve())
+    return path
+
+
+def _checked(root: Path, path: Path) -> Path:
+    if not path.is_relative_to(root):
+        raise LayerError(f"{path.name!r} leads out of the image")
     return path
 
 
@@ -69,12 +74,16 @@ def _parts(name: str) -> list[str]:
 
 def _directory(root: Path, parts: list[str]) -> Path:
     """The real place of a directory of the image; it is made where it is not there."""
-    path = root.joinpath(*parts)
-    path.mkdir(parents=True, exist_ok=True)
-    real = path.resolve(strict=True)
-    if not real.is_relative_to(root):
-        raise LayerError(f"{'/'.join(parts)!r} leads out of the image")
-    return real
+    here = root
+    for part in parts:
+        try:
+            # a link may lead to what a later layer makes
+            here = _checked(root, (here / part).resolve())
+            here.mkdir(parents=True, exist_ok=True)
+            here = _checked(root, here.resolve(strict=True))
+        except RuntimeError as error:  # so Python calls a circle of links
+            raise LayerError(f"{'/'.join(parts)!r} leads round in a circle") from error
+    return here
 
 
 def _hide(root: Path, parts: list[str]) -> None:
