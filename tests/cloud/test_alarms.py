@@ -13,6 +13,8 @@ from botocore.exceptions import ClientError
 from tests.cloud.test_balancer import eventually
 from tests.conftest import Aws
 
+pytestmark = pytest.mark.slow
+
 
 class Watched:
     """One metric, and the alarms on it."""

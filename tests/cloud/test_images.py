@@ -23,6 +23,8 @@ from botocore.exceptions import ClientError
 from tests.cloud.test_containers import Cluster
 from tests.conftest import Aws
 
+pytestmark = pytest.mark.slow
+
 Member = tuple[str, bytes | str, str | bytes]  # name, tar's type, link target or content
 
 

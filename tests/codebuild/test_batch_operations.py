@@ -28,6 +28,8 @@ from tests.codebuild.batching import (
 from tests.codebuild.conftest import ENVIRONMENT, make_bench
 from tests.conftest import Aws, share_downloads
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def batches(bench: Any) -> Batches:

@@ -11,6 +11,8 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
+pytestmark = pytest.mark.slow
+
 FETCH = "test -e deps/ready && echo HIT || { echo MISS; sleep 0.7; mkdir -p deps; date +%s%N > deps/ready; }"
 
 

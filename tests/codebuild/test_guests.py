@@ -18,6 +18,8 @@ from tests.codebuild.conftest import Bench, make_bench
 from tests.codebuild.test_builds import inline, processes_of
 from tests.conftest import Aws, share_downloads
 
+pytestmark = pytest.mark.slow
+
 isolated = pytest.mark.skipif(bubblewrap() is None, reason="bubblewrap does not work here")
 
 

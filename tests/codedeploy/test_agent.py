@@ -20,6 +20,8 @@ from labkit.cloud.isolation import bubblewrap
 from tests.codedeploy.conftest import Fleet, bundle, make_fleet
 from tests.conftest import Aws
 
+pytestmark = pytest.mark.slow
+
 HEADER = "version: 0.0\nos: linux\n"
 ROOT = "/opt/codedeploy-agent/deployment-root"
 isolated = pytest.mark.skipif(bubblewrap() is None, reason="bubblewrap does not work here")

@@ -16,6 +16,8 @@ from botocore.exceptions import ClientError
 
 from tests.codedeploy.conftest import bundle, read_entry
 
+pytestmark = pytest.mark.slow
+
 HEADER = "version: 0.0\nos: linux\n"
 AGENT = "/opt/codedeploy-agent/deployment-root"
 # A script that says it runs, and goes on when `go` is there.

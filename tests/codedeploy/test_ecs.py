@@ -19,6 +19,8 @@ from tests.cloud.test_containers import Cluster
 from tests.cloud.test_functions import zipped
 from tests.conftest import Aws
 
+pytestmark = pytest.mark.slow
+
 # a site; one whose VERSION begins with `bad` fails one request in two
 SERVER = (
     "let count = 0; require('http').createServer((request, answer) => {"

@@ -10,6 +10,8 @@ import pytest
 from tests.cloud.test_balancer import eventually
 from tests.codedeploy.test_traffic import TRAFFIC, Site, release
 
+pytestmark = pytest.mark.slow
+
 
 class Scaled(Site):
     """An Auto Scaling group behind a load balancer."""

@@ -15,6 +15,8 @@ from botocore.exceptions import ClientError
 
 from tests.cloud.test_balancer import eventually
 
+pytestmark = pytest.mark.slow
+
 SERVER = (
     "const [,, version] = process.argv;"
     "require('http').createServer((request, answer) => {"

@@ -12,6 +12,8 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
+pytestmark = pytest.mark.slow
+
 ZONES = ["us-east-1a", "us-east-1a", "us-east-1b"]
 FAIL_ON = "#!/bin/sh\ntest $INSTANCE_ID != {}\n"
 SPEC = "version: 0.0\nos: linux\nhooks: {AfterInstall: [{location: go.sh}]}\n"

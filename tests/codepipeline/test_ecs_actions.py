@@ -15,6 +15,8 @@ from tests.codepipeline.test_actions import Site
 from tests.codepipeline.test_sources import Account, action
 from tests.conftest import Aws
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def site(account: Account) -> Site:

@@ -14,8 +14,7 @@ def test_every_request_is_noted_with_its_version_and_user() -> None:
         eventually(lambda: len(load.rows) > 40)
         site.status = 500
         eventually(lambda: any(row[1] == 500 for row in load.rows))
-        site.close()
-        eventually(lambda: any(row[1] == 0 for row in load.rows))
+    site.close()
     seen = load.requests
     assert set(seen["version"]) == {"7", "error"}
     assert list(seen["user"][:3]) == [0, 1, 2]
@@ -23,6 +22,15 @@ def test_every_request_is_noted_with_its_version_and_user() -> None:
     summary = observe.traffic_summary(seen)
     assert summary["requests"] == len(seen)
     assert summary["failed"] == (seen["version"] == "error").sum() > 0
+
+
+def test_a_site_that_does_not_answer_is_an_error_too() -> None:
+    site = Site("1")
+    site.close()
+    with observe.Load(f"http://127.0.0.1:{site.port}/") as load:
+        eventually(lambda: len(load.rows) > 3)
+    assert set(load.requests["status"]) == {0}
+    assert set(load.requests["version"]) == {"error"}
 
 
 def test_the_rate_is_kept() -> None:
