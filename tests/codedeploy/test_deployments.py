@@ -631,3 +631,21 @@ def test_a_tag_filter_that_lacks_what_its_type_needs(fleet: Any, tag: dict[str, 
         ec2TagFilters=[tag],
     )
     assert refused["Code"] == "InvalidEC2TagException"
+
+
+def test_revisions_are_looked_up_together(fleet: Any, host: str) -> None:
+    # "BatchGetApplicationRevisions" in the CodeDeploy API Reference
+    info = fleet.deploy(fleet.group(host), {"appspec.yml": HEADER})
+    other = fleet.revision("never")
+    found = fleet.codedeploy.batch_get_application_revisions(
+        applicationName=fleet.application, revisions=[info["revision"], other]
+    )
+    assert [one["revisionLocation"] for one in found["revisions"]] == [info["revision"]]
+    assert "not registered" in found["errorMessage"]
+
+
+def test_there_are_no_tokens_of_github_accounts(fleet: Any) -> None:
+    assert fleet.codedeploy.list_git_hub_account_token_names()["tokenNameList"] == []
+    missing = fleet.codedeploy.exceptions.GitHubAccountTokenDoesNotExistException
+    with pytest.raises(missing):
+        fleet.codedeploy.delete_git_hub_account_token(tokenName="mine")

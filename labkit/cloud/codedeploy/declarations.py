@@ -248,12 +248,40 @@ class Declarations(Service):
                 }
         raise AWSError("RevisionDoesNotExistException", "The revision was not registered")
 
+    def batch_get_application_revisions(
+        self, applicationName: str, revisions: list[Answer]
+    ) -> Answer:
+        known = self.backend.application(applicationName).revisions
+        found = [item for item in known if item["revision"] in revisions]
+        answer: Answer = {
+            "applicationName": applicationName,
+            "revisions": [
+                {"revisionLocation": item["revision"], "genericRevisionInfo": item["info"]}
+                for item in found
+            ],
+        }
+        if len(found) < len(revisions):
+            answer["errorMessage"] = "Some of the revisions were not registered"
+        return answer
+
     def list_application_revisions(
         self, applicationName: str, nextToken: str | None = None, **_: Any
     ) -> Answer:
         found = [item["revision"] for item in self.backend.application(applicationName).revisions]
         items, token = page(found, nextToken, None)
         return {"revisions": items, "nextToken": token}
+
+    # GitHub accounts: the lab reads what needs no token
+
+    def list_git_hub_account_token_names(self, nextToken: str | None = None) -> Answer:
+        return {"tokenNameList": []}
+
+    def delete_git_hub_account_token(self, tokenName: str | None = None) -> Answer:
+        if not tokenName:
+            raise AWSError("GitHubAccountTokenNameRequiredException", "The token name is missing")
+        raise AWSError(
+            "GitHubAccountTokenDoesNotExistException", f"No GitHub account token {tokenName}"
+        )
 
     # tags
 
