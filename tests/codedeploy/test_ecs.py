@@ -324,6 +324,12 @@ def test_a_hook_that_fails_ends_it_before_the_users_see_it(service: Service, eve
             "Hooks: [{ApplicationStart: f}]",
             "unknown lifecycle event ApplicationStart",
         ),
+        (
+            "version: 0.0\nResources: [{a: {Type: 'AWS::ECS::Service', Properties: "
+            "{TaskDefinition: x, LoadBalancerInfo: {ContainerName: c, ContainerPort: 1}, "
+            "CapacityProviderStrategy: [{CapacityProvider: mine, Weight: 1}]}}}]\n",
+            "the capacity providers FARGATE and FARGATE_SPOT, and not mine",
+        ),
     ],
 )
 def test_an_appspec_that_is_refused(service: Service, spec: str, message: str) -> None:

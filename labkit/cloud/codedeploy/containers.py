@@ -29,6 +29,7 @@ from labkit.cloud.codedeploy.models import (
 
 READY_WAIT, TERMINATION_WAIT = "READY_WAIT", "TERMINATION_WAIT"
 TYPE = "AWS::ECS::Service"
+FARGATE = ("FARGATE", "FARGATE_SPOT")  # the same here
 HOOKS = (
     "BeforeInstall",
     "AfterInstall",
@@ -89,6 +90,12 @@ def parse(text: str) -> Release:
     name, port = balancer.get("ContainerName"), balancer.get("ContainerPort")
     if not isinstance(name, str) or not str(port).isdigit():
         raise content.invalid("LoadBalancerInfo needs a ContainerName and a ContainerPort")
+    for one in properties.get("CapacityProviderStrategy") or []:
+        provider = one.get("CapacityProvider") if isinstance(one, dict) else one
+        if provider not in FARGATE:
+            raise content.invalid(
+                f"the lab has the capacity providers {' and '.join(FARGATE)}, and not {provider}"
+            )
     return Release(
         definition,
         name,
