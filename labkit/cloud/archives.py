@@ -146,20 +146,36 @@ def _unpack_zip(file: IO[bytes], destination: Path, check_size: Callable[[int], 
 
 
 def _unpack_tar(file: IO[bytes], destination: Path, check_size: Callable[[int], None]) -> None:
-    try:
-        with tarfile.open(fileobj=file) as archive:
-            members = archive.getmembers()
-            check_size(sum(member.size for member in members))
-            for member in members:
-                if member.isdev():
-                    raise ArchiveError(f"the member {member.name!r} is a device")
-                if member.islnk():
-                    _check(member.linkname)
-            archive.extractall(destination, filter="tar")
-            links = [destination / member.name.lstrip("/") for member in members if member.issym()]
-            _check_links(destination, links)
-    except tarfile.FilterError as error:
-        raise ArchiveError(f"a member leads outside: {error}") from error
+    """Files first, then links: tarfile's own filters let long chains of links out (CVE-2025-4517)."""
+    links = []
+    with tarfile.open(fileobj=file) as archive:
+        members = archive.getmembers()
+        check_size(sum(member.size for member in members))
+        for member in members:
+            name = member.name.lstrip("/")
+            _check(name)
+            path = destination / name
+            if member.isdir():
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if member.issym():
+                links.append((path, member.linkname))
+                continue
+            if not (member.isreg() or member.islnk()):
+                raise ArchiveError(f"the member {member.name!r} is a device")
+            if member.islnk():
+                _check(member.linkname.lstrip("/"))
+            # of a hard link, what it leads to: an earlier member
+            source = archive.extractfile(member)
+            if source is None:
+                raise ArchiveError(f"the link {member.name!r} leads outside the archive")
+            path.unlink(missing_ok=True)
+            with source, path.open("wb") as target:
+                shutil.copyfileobj(source, target, _BLOCK)
+            path.chmod(member.mode & 0o777)
+            os.utime(path, (member.mtime, member.mtime))
+        _make_links(destination, links)
 
 
 def _check(name: str) -> None:
@@ -188,9 +204,17 @@ def _check_links(destination: Path, links: list[Path]) -> None:
     root = destination.resolve()
     try:
         for path in links:
-            if not path.resolve().is_relative_to(root):
+            if not _resolved(path).is_relative_to(root):
                 raise ArchiveError(f"the link {path.name!r} leads outside the archive")
     except (ArchiveError, RuntimeError, OSError) as error:  # RuntimeError: a circle of links
         for path in links:
             path.unlink(missing_ok=True)
         raise ArchiveError(str(error)) from error
+
+
+def _resolved(path: Path) -> Path:
+    """Where a path leads, which may not be there; one that is too long to follow raises OSError."""
+    try:
+        return path.resolve(strict=True)
+    except FileNotFoundError:
+        return path.resolve()

@@ -109,7 +109,11 @@ def _upload(ecr: Any, repository: str, media_type: str, body: bytes) -> dict[str
                 partLastByte=first + len(part) - 1,
                 layerPartBlob=part,
             )
-        ecr.complete_layer_upload(repositoryName=repository, uploadId=upload, layerDigests=[digest])
+        # somebody else may have uploaded the same meanwhile
+        with contextlib.suppress(ecr.exceptions.LayerAlreadyExistsException):
+            ecr.complete_layer_upload(
+                repositoryName=repository, uploadId=upload, layerDigests=[digest]
+            )
     return {"mediaType": media_type, "digest": digest, "size": len(body)}
 
 

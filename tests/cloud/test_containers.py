@@ -217,7 +217,11 @@ def test_a_service_keeps_its_tasks_running(cluster: Cluster) -> None:
     eventually(lambda: first not in cluster.tasks() and cluster.service["runningCount"] == 2)
     cluster.ecs.update_service(cluster=cluster.name, service="site", desiredCount=1)
     eventually(lambda: len(cluster.tasks()) == 1)
-    assert "reached a steady state" in "".join(one["message"] for one in cluster.service["events"])
+    eventually(
+        lambda: (
+            "reached a steady state" in "".join(one["message"] for one in cluster.service["events"])
+        )
+    )
 
 
 def test_a_new_task_definition_rolls_out_without_a_gap(cluster: Cluster) -> None:

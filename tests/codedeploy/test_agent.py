@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -387,3 +389,29 @@ def test_a_bundle_of_the_whole_lab_stays_a_bundle(fleet: Fleet, group: str) -> N
     assert [path.name for path in fleet.path(fleet.hosts[0], "/srv/whole").iterdir()] == [
         "appspec.yml"
     ]
+
+
+def test_a_chain_of_links_too_long_to_follow_does_not_lead_out(fleet: Fleet, group: str) -> None:
+    """CVE-2025-4517: tarfile's own filters let this one out."""
+    body = io.BytesIO()
+    component, path = "d" * 247, ""
+    with tarfile.open(fileobj=body, mode="w") as archive:
+
+        def add(name: str, kind: bytes, link: str = "") -> None:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, link
+            archive.addfile(member)
+
+        for step in "abcdefghijklmnop":
+            add(os.path.join(path, component), tarfile.DIRTYPE)  # noqa: PTH118
+            add(os.path.join(path, step), tarfile.SYMTYPE, component)  # noqa: PTH118
+            path = os.path.join(path, component)  # noqa: PTH118
+        chain = "/".join("abcdefghijklmnop") + "/" + "l" * 254
+        add(chain, tarfile.SYMTYPE, "../" * 16)
+        add("escape", tarfile.SYMTYPE, f"{chain}/..")
+        add("escape/out", tarfile.REGTYPE)
+    key, host = fleet.upload(body.getvalue()), fleet.hosts[0]
+    deployment = fleet.start(group, None, revision=fleet.revision(key, "tar"))
+    assert fleet.wait(deployment)["status"] == "Failed"
+    assert fleet.events(deployment, host)["DownloadBundle"]["status"] == "Failed"
+    assert not list(fleet.path(host).rglob("out"))

@@ -74,6 +74,27 @@ def test_image_definitions_that_cannot_be(
         assert message in run["output"]["executionResult"]["errorDetails"]["message"]
 
 
+@pytest.mark.parametrize("rollback", [False, True])
+def test_a_release_that_exits_at_once_fails_its_action(
+    cluster: Cluster,  # noqa: F811
+    site: Site,
+    rollback: bool,
+) -> None:
+    # "How the Amazon ECS deployment circuit breaker detects failures"
+    breaker = {"deploymentCircuitBreaker": {"enable": True, "rollback": rollback}}
+    good = cluster.site("1")
+    cluster.serve(good, 1, deploymentConfiguration=breaker)
+    eventually(lambda: cluster.service["deployments"][0]["rolloutState"] == "COMPLETED")
+    uri = cluster.push("bad", {"a": "bad"}, "sh", "-c", "exit 1")
+    site.put({"imagedefinitions.json": json.dumps([{"name": "app", "imageUri": uri}])})
+    given = {"ClusterName": cluster.name, "ServiceName": "site"}
+    run = site.run(action("Deploy", "ECS", "Ship", given, inputs=["Code"]))
+    assert run["status"] == "Failed"
+    assert "circuit breaker" in run["output"]["executionResult"]["errorDetails"]["message"]
+    assert cluster.service["runningCount"] == 1
+    assert (cluster.service["taskDefinition"] == good) is rollback
+
+
 def test_codedeploy_swaps_the_task_set_of_the_templates(
     service: Service,  # noqa: F811
     site: Site,

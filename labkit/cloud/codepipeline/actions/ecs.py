@@ -133,8 +133,13 @@ def _wait(action: Action, definition: str) -> None:
         )["services"][0]
         deployments = service["deployments"]
         primary = deployments[0] if deployments else {}
+        # the circuit breaker's words, also where it has gone back to the deployment before
+        reason = primary.get("rolloutStateReason") or ""
+        if primary.get("rolloutState") == "FAILED":
+            raise ActionFailed("JobFailed", reason)
         if primary.get("taskDefinition") not in (None, definition):
-            raise ActionFailed("JobFailed", "Another deployment of the service has begun")
+            told = "Another deployment of the service has begun"
+            raise ActionFailed("JobFailed", reason if "circuit breaker" in reason else told)
         if len(deployments) == 1 and primary.get("rolloutState") == "COMPLETED":
             return
         if action.run.answered.wait(_LOOK_SECONDS):

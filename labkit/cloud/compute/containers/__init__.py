@@ -2,7 +2,7 @@
 
 `images` keeps the blobs that moto's ECR forgets, and unpacks an image; `tasks` runs a task's
 containers; `services` keeps as many tasks running as a service or a task set wants, and registers
-them with the load balancer. docs/containers.md says what such a container is not.
+them with the load balancer. docs/deployments.md says what such a container is not.
 
 AWS pages: "Amazon ECS task lifecycle"; "Amazon ECS services"; "TaskSet" in the ECS API Reference.
 """

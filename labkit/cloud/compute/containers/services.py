@@ -22,13 +22,14 @@ from moto.ecs.exceptions import EcsClientException, InvalidParameterException
 from moto.ecs.models import EC2ContainerServiceBackend, Service, TaskSet
 
 from labkit.cloud import clients, runtime
-from labkit.cloud.compute.containers import tasks
+from labkit.cloud.compute.containers import rollout, tasks
 
 logger = logging.getLogger(__name__)
 
 ECS = "ecs.amazonaws.com"
 LOOK_SECONDS = 0.25
 RETRY_SECONDS = 1.0  # after a task that stopped by itself
+SETTLED_SECONDS = 1.0  # a task runs so long before it counts, where nothing checks its health
 MOST_EVENTS = 100
 _wake = threading.Event()
 _fleets: list[Fleet] = []
@@ -47,9 +48,12 @@ class Fleet:
     wanted: int
     id: str
     tasks: list[Any] = field(default_factory=list)
-    registered: dict[str, int] = field(default_factory=dict)  # task id -> port
+    registered: dict[str, dict[str, int]] = field(default_factory=dict)  # by task, its ports
     not_before: float = 0.0
     failed: int = 0
+    noted: set[str] = field(default_factory=set)  # tasks that end, and are counted as failed
+    halted: bool = False  # its deployment has failed: no new tasks
+    completed: bool = False  # it was steady once
     steady: bool = False
 
     def alive(self) -> list[Any]:
@@ -70,27 +74,67 @@ class Fleet:
         """Start what is missing, stop what is too much, and keep the load balancer informed."""
         for task in [one for one in self.tasks if one.desired_status == "STOPPED"]:
             self._deregister(task)
+            itself = task.stop_code in ("TaskFailedToStart", "EssentialContainerExited")
+            # before another is started in its place
+            if itself and task.id not in self.noted:
+                self.noted.add(task.id)
+                self.failed += 1
+                self.not_before = time.monotonic() + RETRY_SECONDS
+                say(self.service, f"(task {task.id}) has stopped: {task.stopped_reason}")
             if task.running.ended.is_set():
                 self.tasks.remove(task)
-                if task.stop_code in ("TaskFailedToStart", "EssentialContainerExited"):
-                    self.failed += 1
-                    self.not_before = time.monotonic() + RETRY_SECONDS
-                    say(self.service, f"(task {task.id}) has stopped: {task.stopped_reason}")
+                self.noted.discard(task.id)
         alive = self.alive()
         for task in alive[self.wanted :]:
             self._retire(task)
+        for task in alive[: self.wanted]:
+            if task.running.is_unhealthy:
+                self.failed += 1
+                say(self.service, f"(task {task.id}) failed container health checks.")
+                self._retire(task, "Task failed container health checks")
+        alive = self.alive()
         missing = self.wanted - len(alive)
-        if missing > 0 and time.monotonic() >= self.not_before:
-            self._start(missing)
+        if not self.completed and rollout.is_broken(self.service, self.failed):
+            self.halted = True
+        startable = min(missing, self.room())
+        if startable > 0 and not self.halted and time.monotonic() >= self.not_before:
+            self._start(int(startable))
         for task in self.alive():
             if task.last_status == "RUNNING" and task.id not in self.registered:
                 self._register(task)
         was, self.steady = self.steady, self._is_steady()
         if self.steady and not was:
+            # "Deployment": once its tasks run, failedTasks is zero, and no longer evaluated
+            self.failed, self.completed = 0, True
             say(self.service, "has reached a steady state.")
 
     def end(self) -> None:
         self.wanted = 0
+
+    def room(self) -> float:
+        """How many tasks more the service may have now."""
+        live = ("PROVISIONING", "PENDING", "RUNNING")
+        running = sum(
+            task.last_status in live for fleet in of(self.service) for task in fleet.tasks
+        )
+        return rollout.most(self.service) - running
+
+    def healthy(self) -> int:
+        """How many tasks run and pass the checks of their containers and target groups."""
+        good = [
+            task
+            for task in self.alive()
+            if task.last_status == "RUNNING"
+            and task.id in self.registered
+            and task.running.is_healthy
+        ]
+        checked = [task for task in good if task.running.is_checked]
+        for arn in self._groups() if good else []:
+            answers = self._answers(arn)
+            good = [task for task in good if answers.get(self._ports(task)[arn]) is not False]
+            checked += [task for task in good if answers.get(self._ports(task)[arn])]
+        # what nobody checks has to run for a while: a release that exits at once never was steady
+        return sum(task in checked or task.running.seconds >= SETTLED_SECONDS for task in good)
 
     def _start(self, count: int) -> None:
         made = self.backend.run_task(
@@ -108,7 +152,7 @@ class Fleet:
         names = "".join(f"(task {task.id})" for task in made)
         say(self.service, f"has started {len(made)} tasks: {names}.")
 
-    def _retire(self, task: Any) -> None:
+    def _retire(self, task: Any, why: str | None = None) -> None:
         """Drain a task, and then stop it."""
         drained = self._deregister(task)
         task.desired_status = "DRAINING"
@@ -116,7 +160,7 @@ class Fleet:
         def stop() -> None:
             time.sleep(drained)
             task.desired_status = "RUNNING"
-            reason = f"Scaling activity initiated by (deployment {self.id})"
+            reason = why or f"Scaling activity initiated by (deployment {self.id})"
             task.running.stop(reason, "ServiceSchedulerInitiated")
             _wake.set()
 
@@ -125,28 +169,35 @@ class Fleet:
     def _groups(self) -> list[str]:
         return [one["targetGroupArn"] for one in self.load_balancers if one.get("targetGroupArn")]
 
+    def _ports(self, task: Any) -> dict[str, int]:
+        """The port of a task in each of its target groups, as the load balancer names them."""
+        return {
+            one["targetGroupArn"]: task.running.port(
+                one.get("containerName"), one.get("containerPort")
+            )
+            for one in self.load_balancers
+            if one.get("targetGroupArn")
+        }
+
     def _elb(self) -> Any:
         return clients.as_service(ECS, self.service.region_name).client("elbv2")
 
     def _register(self, task: Any) -> None:
-        port = task.running.port
+        ports = self._ports(task)
         try:
-            for arn in self._groups():
+            for arn, port in ports.items():
                 self._elb().register_targets(
                     TargetGroupArn=arn, Targets=[{"Id": "127.0.0.1", "Port": port}]
                 )
         except (ClientError, BotoCoreError) as error:
             say(self.service, f"was unable to register targets: {error}")
             return
-        self.registered[task.id] = port
+        self.registered[task.id] = ports
 
     def _deregister(self, task: Any) -> float:
         """Take a task out of its target groups; returns how long it drains, in the lab's seconds."""
-        port = self.registered.pop(task.id, None)
-        if port is None:
-            return 0.0
         delay = 0.0
-        for arn in self._groups():
+        for arn, port in self.registered.pop(task.id, {}).items():
             try:
                 target = [{"Id": "127.0.0.1", "Port": port}]
                 self._elb().deregister_targets(TargetGroupArn=arn, Targets=target)
@@ -162,20 +213,20 @@ class Fleet:
         alive = self.alive()
         if len(alive) != self.wanted or self.running != self.wanted:
             return False
-        if self.steady or not self._groups():
-            return all(task.id in self.registered for task in alive)
-        ports = {task.running.port for task in alive}
-        for arn in self._groups():
-            found = self._elb().describe_target_health(TargetGroupArn=arn)
-            good = {
-                one["Target"]["Port"]
-                for one in found["TargetHealthDescriptions"]
-                if one["TargetHealth"]["State"] == "healthy"
-                or one["TargetHealth"].get("Reason") == "Target.NotInUse"
-            }
-            if not ports <= good:
-                return False
-        return True
+        if self.steady:
+            known = all(task.id in self.registered for task in alive)
+            return known and all(task.running.is_healthy for task in alive)
+        return self.healthy() == self.wanted
+
+    def _answers(self, arn: str) -> dict[int, bool | None]:
+        """By port, whether a group's health checks find a target healthy; None: it is not checked."""
+        found = self._elb().describe_target_health(TargetGroupArn=arn)
+        answers: dict[int, bool | None] = {}
+        for one in found["TargetHealthDescriptions"]:
+            state = one["TargetHealth"]
+            unused = state.get("Reason") == "Target.NotInUse"
+            answers[one["Target"]["Port"]] = None if unused else state["State"] == "healthy"
+        return answers
 
 
 def start() -> None:
@@ -197,7 +248,9 @@ def start() -> None:
         network = given.get("network_configuration") or {}
         network.get("awsvpcConfiguration", {}).setdefault("securityGroups", [])
         if given.get("task_definition_str"):
-            tasks.check_roles(self.describe_task_definition(given["task_definition_str"]))
+            definition = self.describe_task_definition(given["task_definition_str"])
+            tasks.check(definition)
+            check_ports(definition, given.get("load_balancers") or [])
         service: Any = create(**given)
         if service.task_definition:
             _begin(self, service, service.task_definition, network or None)
@@ -213,6 +266,10 @@ def start() -> None:
                 "Unable to update task definition on services with a CODE_DEPLOY deployment "
                 "controller. Use AWS CodeDeploy to trigger a new deployment."
             )
+        if given.get("task_definition"):
+            definition = self.describe_task_definition(given["task_definition"])
+            tasks.check(definition)
+            check_ports(definition, known.load_balancers or [])
         service: Any = update(self, service_properties)
         _change(self, service, given)
         return service
@@ -232,6 +289,9 @@ def start() -> None:
         scale = given.pop("scale", None) or {"value": 100.0, "unit": "PERCENT"}
         if given.get("launch_type") not in (None, "FARGATE"):
             raise EcsClientException("The lab has no container instances; use launchType FARGATE")
+        definition = self.describe_task_definition(given["task_definition"])
+        tasks.check(definition)
+        check_ports(definition, given.get("load_balancers") or [])
         made: Any = make_set(**given)
         made.scale, made.launch_type = scale, "FARGATE"
         service = self._get_service(made.cluster, made.service.split("/")[-1])
@@ -266,8 +326,29 @@ def start() -> None:
     ):
         setattr(backend, name, change)
     _count(Service)
+    rollout.start()
     tasks.listeners.append(_wake.set)
     threading.Thread(target=_reconcile_all, name="ecs-services", daemon=True).start()
+
+
+def check_ports(definition: Any, load_balancers: list[dict[str, Any]]) -> None:
+    """Refuse a load balancer that names what the task definition does not have.
+
+    Raises:
+        moto.ecs.exceptions.InvalidParameterException: no such container, or no such port of it.
+    """
+    containers = {one["name"]: one for one in definition.container_definitions}
+    for one in load_balancers:
+        name, port = one.get("containerName"), one.get("containerPort")
+        if name not in containers:
+            raise InvalidParameterException(
+                f"The container {name} does not exist in the task definition."
+            )
+        mapped = [item["containerPort"] for item in containers[name].get("portMappings") or []]
+        if port not in mapped:
+            raise InvalidParameterException(
+                f"The container {name} did not have a container port {port} defined."
+            )
 
 
 def of(service: Any) -> list[Fleet]:
@@ -320,7 +401,8 @@ def _deploy(
     backend: Any, service: Any, shown: dict[str, Any], network: dict[str, Any] | None
 ) -> None:
     """Begin one of the service's own deployments; `shown` is what DescribeServices shows of it."""
-    shown.update(rolloutState="IN_PROGRESS", status="PRIMARY", launchType="FARGATE")
+    shown.update(status="PRIMARY", launchType="FARGATE", rolloutState=None)
+    _reach(service, shown, "IN_PROGRESS", f"ECS deployment {shown['id']} in progress.")
     fleet = Fleet(
         backend,
         service,
@@ -410,6 +492,53 @@ def _reconcile_all() -> None:
                 _tell(fleet)
 
 
+def _reach(service: Any, shown: dict[str, Any], state: str, reason: str) -> None:
+    """Have one of the service's deployments be in this state, and say so once."""
+    if shown.get("rolloutState") != state:
+        shown.update(rolloutState=state, rolloutStateReason=reason, updatedAt=datetime.now(UTC))
+        rollout.announce(service, shown)
+
+
+def _roll(service: Any, primary: dict[str, Any], mine: list[Fleet]) -> None:
+    """Make room for the new tasks of a deployment, or end it when too many have failed."""
+    new = next((one for one in mine if one.id == primary["id"]), None)
+    if new is None:
+        return
+    if new.halted:
+        _fail(service, primary, new)
+    elif len(new.alive()) < new.wanted and new.room() <= 0:
+        keep = max(rollout.least(service) - new.healthy(), 0)
+        for one in mine:
+            if one is not new:
+                one.wanted = min(one.wanted, keep)
+
+
+def _fail(service: Any, shown: dict[str, Any], fleet: Fleet) -> None:
+    """The circuit breaker ends a deployment: no new tasks, or back to the one before it.
+
+    AWS page: "How the Amazon ECS deployment circuit breaker detects failures".
+    """
+    _reach(service, shown, "FAILED", f"{rollout.BREAKER}: tasks failed to start.")
+    say(service, f"(deployment {shown['id']}) deployment failed: tasks failed to start.")
+    completed = [one for one in service.deployments if one.get("rolloutState") == "COMPLETED"]
+    before = next((one for one in of(service) if completed and one.id == completed[0]["id"]), None)
+    if before is None or not rollout.goes_back(service):
+        return
+    old = completed[0]
+    say(service, f"rolling back to (deployment {old['id']}).")
+    shown["status"], old["status"] = "ACTIVE", "PRIMARY"
+    service.deployments.remove(old)
+    service.deployments.insert(0, old)
+    service.task_definition = old["taskDefinition"]
+    fleet.end()
+    before.wanted, before.steady = service.desired_count, False
+    _fleets.remove(before)  # the newest is the last
+    _fleets.append(before)
+    _reach(
+        service, old, "IN_PROGRESS", f"{rollout.BREAKER}: rolling back to deploymentId {old['id']}."
+    )
+
+
 def _tell(fleet: Fleet) -> None:
     """Bring up to date what is shown of a service, and end what was replaced."""
     service = fleet.service
@@ -425,10 +554,15 @@ def _tell(fleet: Fleet) -> None:
                     desiredCount=one.wanted,
                     failedTasks=one.failed,
                 )
-                if one.steady and shown["status"] == "PRIMARY":
-                    shown["rolloutState"] = "COMPLETED"
-                    shown["rolloutStateReason"] = f"ECS deployment {one.id} completed."
+                underway = shown.get("rolloutState") == "IN_PROGRESS"
+                if one.steady and underway and shown["status"] == "PRIMARY":
+                    told = shown.get("rolloutStateReason") or ""
+                    if not told.startswith(rollout.BREAKER):  # why it is the primary one again
+                        told = f"ECS deployment {one.id} completed."
+                    _reach(service, shown, "COMPLETED", told)
     primary = next((one for one in service.deployments if one["status"] == "PRIMARY"), None)
+    if primary is not None and primary.get("rolloutState") == "IN_PROGRESS":
+        _roll(service, primary, mine)
     if primary is not None and primary.get("rolloutState") == "COMPLETED":
         for one in mine:
             if one.id != primary["id"] and not service.task_sets:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import json
 import logging
 import os
 import shutil
@@ -17,7 +18,7 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ from moto.ecs.models import Container, EC2ContainerServiceBackend, Task
 from labkit.cloud import bus, clients, runtime, runtimes
 from labkit.cloud.clients import Session
 from labkit.cloud.compute import hosts
-from labkit.cloud.compute.containers import images, layers
+from labkit.cloud.compute.containers import health, images, layers
+from labkit.cloud.compute.containers.health import DependencyError, HealthCheck
 from labkit.cloud.compute.containers.images import ImageError, Unpacked
 from labkit.cloud.processes import passed_on_environment
 
@@ -37,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 ECS_TASKS = "ecs-tasks.amazonaws.com"
 STOP_SECONDS = 30.0  # between TERM and KILL
+_NOT_DONE = ("environmentFiles", "mountPoints", "volumesFrom", "firelensConfiguration")
 _LOG_LINES = 500  # that are sent to CloudWatch Logs at once
 
 
@@ -58,7 +61,7 @@ def start() -> None:
             raise EcsClientException(
                 f"The lab has no container instances for launchType {kind or 'EC2'}; use FARGATE"
             )
-        check_roles(self.describe_task_definition(given["task_definition_str"]))
+        check(self.describe_task_definition(given["task_definition_str"]))
         network = given.get("networking_configuration") or {}
         network.get("awsvpcConfiguration", {}).setdefault("securityGroups", [])
         tasks: list[Any] = run(**given)
@@ -105,6 +108,25 @@ def role_of(definition: Any, kind: str) -> str | None:
     return getattr(definition, kind, None)
 
 
+def check(definition: Any) -> None:
+    """Refuse a task definition that could not be run as it says.
+
+    Raises:
+        moto.ecs.exceptions.EcsClientException: it has what the lab does not, or lacks a role.
+    """
+    for container in definition.container_definitions:
+        driver = (container.get("logConfiguration") or {}).get("logDriver", "awslogs")
+        found = [name for name in _NOT_DONE if container.get(name)]
+        if driver != "awslogs":
+            found.append(f"the log driver {driver}")
+        if found:
+            raise EcsClientException(
+                f"The lab's containers do not have {found[0]} (container {container['name']}; "
+                "nothing was started)"
+            )
+    check_roles(definition)
+
+
 def check_roles(definition: Any) -> None:
     """Refuse what Fargate could not pull.
 
@@ -125,12 +147,20 @@ class Running:
 
     def __init__(self, task: Any, definition: Any) -> None:
         self.task, self.definition = task, definition
-        self.status, self.port = "PROVISIONING", hosts.free_port()
+        self.status = "PROVISIONING"
+        # on AWS a task has one address, and its containers the ports that they declare
+        self._ports = {
+            (one["name"], mapping.get("containerPort")): hosts.free_port()
+            for one in definition.container_definitions
+            for mapping in one.get("portMappings") or [{}]
+        }
         self.ended = threading.Event()
         self._stop = threading.Event()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._checks: dict[str, HealthCheck] = {}
         self._readers: list[threading.Thread] = []
         task.created_at = datetime.now(UTC)
+        task.health_status = health.UNKNOWN
         task.containers = [self._container(one) for one in definition.container_definitions]
         for attachment in task.attachments:
             for detail in attachment["details"]:
@@ -145,6 +175,39 @@ class Running:
     def owner(self) -> str:
         return f"task/{self.task.id}"
 
+    def port(self, container: str | None = None, container_port: int | None = None) -> int:
+        """The loopback port that stands for a container's; without names, the first that is mapped."""
+        found = [
+            (number is None, port)
+            for (name, number), port in self._ports.items()
+            if container in (None, name) and container_port in (None, number)
+        ]
+        if not found:
+            raise LookupError(f"the task has no port {container_port} of a container {container}")
+        return min(found, key=lambda item: item[0])[1]
+
+    @property
+    def is_unhealthy(self) -> bool:
+        """Whether an essential container's health check has failed."""
+        return self.task.health_status == health.UNHEALTHY
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether no health check is failing, or has still to say."""
+        checks = [check for name, check in self._checks.items() if name in self._essential()]
+        return all(check.status == health.HEALTHY for check in checks)
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether a health check has found an essential container healthy."""
+        return self.task.health_status == health.HEALTHY
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been RUNNING, in real time."""
+        started = getattr(self.task, "started_at", None)
+        return (datetime.now(UTC) - started).total_seconds() if started else 0.0
+
     def begin(self) -> None:
         threading.Thread(target=self._run, name=self.owner, daemon=True).start()
 
@@ -152,9 +215,10 @@ class Running:
         """Have the task stop; it has when `ended` is set."""
         if self.task.desired_status == "STOPPED":
             return
-        self.task.desired_status = "STOPPED"
+        # who sees that it is to stop finds why
         self.task.stopped_reason, self.task.stop_code = reason, code
         self.task.stopping_at = datetime.now(UTC)
+        self.task.desired_status = "STOPPED"
         self._stop.set()
 
     # within
@@ -173,10 +237,10 @@ class Running:
             {
                 "bindIP": "127.0.0.1",
                 "containerPort": one["containerPort"],
-                "hostPort": self.port,
+                "hostPort": self._ports[declared["name"], one["containerPort"]],
                 "protocol": one.get("protocol", "tcp"),
             }
-            for one in mappings[:1]
+            for one in mappings
         ]
         container.cpu, container.memory = declared.get("cpu", 0), declared.get("memory")
         return container
@@ -185,13 +249,17 @@ class Running:
         try:
             self._become("PENDING")
             session = self._session(role_of(self.definition, "execution_role_arn"))
-            for declared in self.definition.container_definitions:
-                self._start(declared, session)
-            self.task.started_at = datetime.now(UTC)
-            self._become("RUNNING")
+            for declared in health.in_order(self.definition.container_definitions):
+                if self._wait_for_others(declared):
+                    self._start(declared, session)
+            if not self._stop.is_set():
+                self.task.started_at = datetime.now(UTC)
+                self._become("RUNNING")
             self._wait()
         except ImageError as error:
             self.stop(str(error), "TaskFailedToStart")
+        except DependencyError as error:
+            self.stop(f"CannotStartContainerError: {error}", "TaskFailedToStart")
         except (ClientError, BotoCoreError) as error:
             self.stop(f"ResourceInitializationError: {error}", "TaskFailedToStart")
         except Exception as error:
@@ -199,10 +267,26 @@ class Running:
             self.stop(f"CannotStartContainerError: {error}", "TaskFailedToStart")
         self._end()
 
-    def _start(self, declared: dict[str, Any], session: Session) -> None:
+    def _wait_for_others(self, declared: Mapping[str, Any]) -> bool:
+        """Until what the container depends on has come about; False if the task is to stop."""
+
+        def status(name: str) -> int | None:
+            return self._processes[name].poll()
+
+        def checked(name: str) -> str:
+            return self._checks[name].status if name in self._checks else health.UNKNOWN
+
+        while not self._stop.is_set():
+            if health.may_start(declared, status, checked):
+                return True
+            self._stop.wait(0.05)
+            self._look()
+        return False
+
+    def _start(self, declared: Mapping[str, Any], session: Session) -> None:
         name = declared["name"]
         image = images.pull(declared["image"], session, self.directory / name)
-        command = _command(declared, image)
+        command = _command(declared, image, self._override(name))
         inside = layers.inside(image.root, declared.get("workingDirectory") or image.directory)
         inside.mkdir(parents=True, exist_ok=True)
         env = self._environment(declared, image, session)
@@ -219,6 +303,8 @@ class Running:
         except OSError as error:
             raise ImageError(f"CannotStartContainerError: {name}: {error}") from error
         self._processes[name] = process
+        if declared.get("healthCheck"):
+            self._check(declared, env, inside)
         reader = threading.Thread(
             target=self._log, args=(declared, process, session), name=self.owner, daemon=True
         )
@@ -228,16 +314,45 @@ class Running:
             if container.name == name:
                 container.last_status, container.image_digest = "RUNNING", image.digest
 
+    def _override(self, name: str) -> dict[str, Any]:
+        """What RunTask said of a container, over its definition."""
+        overrides = (self.task.overrides or {}).get("containerOverrides") or []
+        return next((one for one in overrides if one.get("name") == name), {})
+
+    def _check(self, declared: Mapping[str, Any], env: dict[str, str], directory: Path) -> None:
+        name = declared["name"]
+
+        def changed(status: str) -> None:
+            for container in self.task.containers:
+                if container.name == name:
+                    container.health_status = status
+            self._tell_health()
+
+        self._checks[name] = HealthCheck(declared, self.owner, env, directory, changed)
+        self._checks[name].begin(self._stop)
+
+    def _tell_health(self) -> None:
+        """A task is as healthy as the least healthy of its essential containers."""
+        essential = self._essential()
+        found = {check.status for name, check in self._checks.items() if name in essential}
+        for status in (health.UNHEALTHY, health.UNKNOWN, health.HEALTHY):
+            if status in found:
+                self.task.health_status = status
+                break
+        for changed in list(listeners):
+            changed()
+
     def _environment(
-        self, declared: dict[str, Any], image: Unpacked, session: Session
+        self, declared: Mapping[str, Any], image: Unpacked, session: Session
     ) -> dict[str, str]:
         lab, definition = runtime.current(), self.definition
         role = role_of(definition, "task_role_arn")
         given = {one["name"]: one["value"] for one in declared.get("environment") or []}
-        overrides = (self.task.overrides or {}).get("containerOverrides") or []
-        for override in overrides:
-            if override["name"] == declared["name"]:
-                given |= {one["name"]: one["value"] for one in override.get("environment") or []}
+        override = self._override(declared["name"])
+        given |= {one["name"]: one["value"] for one in override.get("environment") or []}
+        own = {
+            number: port for (name, number), port in self._ports.items() if name == declared["name"]
+        }
         node = runtimes.nodejs()
         return {
             **passed_on_environment(),
@@ -252,7 +367,8 @@ class Running:
             **{key: value for key, value in image.environment.items() if key != "PATH"},
             **given,
             **_secrets(declared, session),
-            "PORT": str(self.port),
+            **{f"PORT_{number}": str(port) for number, port in own.items() if number},
+            "PORT": str(next(iter(own.values()))),
             "LISTEN_ADDRESS": "127.0.0.1",
             **(self._session(role).environment if role else {}),
         }
@@ -266,19 +382,25 @@ class Running:
 
     def _wait(self) -> None:
         """Until it is to stop, or an essential container has."""
-        essential = {
+        while not self._stop.wait(0.1):
+            self._look()
+
+    def _essential(self) -> set[str]:
+        return {
             one["name"]
             for one in self.definition.container_definitions
             if one.get("essential", True)
         }
-        while not self._stop.wait(0.1):
-            for name, process in self._processes.items():
-                status = process.poll()
-                if status is None:
-                    continue
-                self._note_exit(name, status)
-                if name in essential:
-                    self.stop("Essential container in task exited", "EssentialContainerExited")
+
+    def _look(self) -> None:
+        """Note which containers have exited; the task stops when an essential one has."""
+        for name, process in self._processes.items():
+            status = process.poll()
+            if status is None:
+                continue
+            self._note_exit(name, status)
+            if name in self._essential():
+                self.stop("Essential container in task exited", "EssentialContainerExited")
 
     def _note_exit(self, name: str, status: int) -> None:
         for container in self.task.containers:
@@ -291,8 +413,15 @@ class Running:
         for process in self._processes.values():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOP_SECONDS
-        for name, process in self._processes.items():
+        limits = {
+            one["name"]: one.get("stopTimeout") for one in self.definition.container_definitions
+        }
+        begun = time.monotonic()
+        by_patience = sorted(
+            self._processes.items(), key=lambda item: limits[item[0]] or STOP_SECONDS
+        )
+        for name, process in by_patience:
+            deadline = begun + (limits[name] or STOP_SECONDS)
             try:
                 process.wait(max(deadline - time.monotonic(), 0))
             except subprocess.TimeoutExpired:
@@ -336,7 +465,7 @@ class Running:
             changed()
 
     def _log(
-        self, declared: dict[str, Any], process: subprocess.Popen[bytes], session: Session
+        self, declared: Mapping[str, Any], process: subprocess.Popen[bytes], session: Session
     ) -> None:
         """What the container prints, to CloudWatch Logs if it is told to (awslogs), else nowhere."""
         settings = declared.get("logConfiguration") or {}
@@ -398,10 +527,12 @@ class _Stream:
 listeners: list[Callable[[], None]] = []  # called when a task's status has changed
 
 
-def _command(declared: dict[str, Any], image: Unpacked) -> list[str]:
+def _command(
+    declared: Mapping[str, Any], image: Unpacked, override: Mapping[str, Any]
+) -> list[str]:
     """As Docker has it: an entryPoint of the task definition makes the image's Cmd void."""
     entry = declared.get("entryPoint")
-    command = declared.get("command") or ([] if entry else image.command)
+    command = override.get("command") or declared.get("command") or ([] if entry else image.command)
     whole = [*(entry or image.entrypoint), *command]
     if not whole:
         raise ImageError(f"CannotStartContainerError: no command specified in {declared['image']}")
@@ -416,17 +547,38 @@ def _found(program: str, directory: Path, root: Path) -> str:
     return str(own) if own.exists() else program
 
 
-def _secrets(declared: dict[str, Any], session: Session) -> dict[str, str]:
+def _secrets(declared: Mapping[str, Any], session: Session) -> dict[str, str]:
     """AWS page: "Pass sensitive data to an Amazon ECS container"."""
     found = {}
     for secret in declared.get("secrets") or []:
         source = secret["valueFrom"]
         if ":secretsmanager:" in source:
-            arn = ":".join(source.split(":")[:7])
-            answer = session.client("secretsmanager").get_secret_value(SecretId=arn)
-            found[secret["name"]] = answer["SecretString"]
+            found[secret["name"]] = _secret(source, session)
         else:
             name = source.split(":parameter")[-1] if source.startswith("arn:") else source
             answer = session.client("ssm").get_parameter(Name=name, WithDecryption=True)
             found[secret["name"]] = answer["Parameter"]["Value"]
     return found
+
+
+def _secret(source: str, session: Session) -> str:
+    """A secret, or one key of it: `<arn>:json-key:version-stage:version-id`, each may be empty.
+
+    AWS page: "Pass Secrets Manager secrets through Amazon ECS environment variables".
+    """
+    parts = source.split(":")
+    key, stage, version = [*parts[7:], "", "", ""][:3]
+    wanted = {"VersionStage": stage} if stage else {}
+    wanted |= {"VersionId": version} if version else {}
+    arn = ":".join(parts[:7])
+    text = session.client("secretsmanager").get_secret_value(SecretId=arn, **wanted)["SecretString"]
+    if not key:
+        return text
+    try:
+        value = json.loads(text)[key]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ImageError(
+            f"ResourceInitializationError: unable to pull secrets or registry auth: retrieved secret "
+            f"from Secrets Manager did not contain json key {key}"
+        ) from error
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,215 @@
+"""Rolling deployments of a service: their limits, their circuit breaker, and the way back.
+
+AWS pages: "DeploymentConfiguration" in the ECS API Reference; "How the Amazon ECS deployment circuit
+breaker detects failures"; "Amazon ECS service deployment state change events".
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.cloud.test_balancer import eventually
+from tests.cloud.test_containers import Cluster
+from tests.conftest import Aws
+
+pytestmark = pytest.mark.slow
+
+BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
+
+
+@pytest.fixture
+def cluster(lab_environment: Aws, tmp_path: Path) -> Iterator[Cluster]:
+    made = Cluster(lab_environment, tmp_path)
+    yield made
+    for arn in made.ecs.list_services(cluster=made.name)["serviceArns"]:
+        made.ecs.delete_service(cluster=made.name, service=arn, force=True)
+
+
+def broken(cluster: Cluster) -> str:
+    return cluster.define(cluster.push("bad", {"a": "bad"}, "sh", "-c", "exit 1"))
+
+
+def update(cluster: Cluster, **settings: Any) -> None:
+    cluster.ecs.update_service(cluster=cluster.name, service="site", **settings)
+
+
+def primary(cluster: Cluster) -> dict[str, Any]:
+    [found] = [one for one in cluster.service["deployments"] if one["status"] == "PRIMARY"]
+    return found
+
+
+def said(cluster: Cluster) -> str:
+    return "\n".join(one["message"] for one in cluster.service["events"])
+
+
+def test_the_circuit_breaker_goes_back_to_what_worked(cluster: Cluster) -> None:
+    good = cluster.site("1")
+    cluster.serve(good, 2, deploymentConfiguration=BREAKER)
+    eventually(lambda: primary(cluster)["rolloutState"] == "COMPLETED")
+    before = set(cluster.tasks())
+    bad = broken(cluster)
+    update(cluster, taskDefinition=bad)
+    assert primary(cluster)["taskDefinition"] == bad
+    eventually(lambda: primary(cluster)["taskDefinition"] == good, 20)
+    eventually(lambda: primary(cluster)["rolloutState"] == "COMPLETED")
+    eventually(lambda: len(cluster.service["deployments"]) == 1)
+    assert set(cluster.tasks()) == before
+    assert cluster.service["taskDefinition"] == good
+    assert "deployment failed: tasks failed to start." in said(cluster)
+    assert "rolling back to" in said(cluster)
+    # and another release can follow
+    better = cluster.site("2")
+    update(cluster, taskDefinition=better)
+    eventually(lambda: primary(cluster)["rolloutState"] == "COMPLETED")
+    eventually(lambda: len(cluster.service["deployments"]) == 1)
+    assert cluster.service["taskDefinition"] == better
+
+
+def test_without_rollback_a_deployment_fails_and_the_old_tasks_stay(cluster: Cluster) -> None:
+    settings = {"deploymentCircuitBreaker": {"enable": True, "rollback": False}}
+    cluster.serve(cluster.site("1"), 2, deploymentConfiguration=settings)
+    eventually(lambda: primary(cluster)["rolloutState"] == "COMPLETED")
+    before = set(cluster.tasks())
+    update(cluster, taskDefinition=broken(cluster))
+    eventually(lambda: primary(cluster)["rolloutState"] == "FAILED", 20)
+    assert "circuit breaker" in primary(cluster)["rolloutStateReason"]
+    # "The deployment circuit breaker has a minimum threshold of 3"
+    failed = primary(cluster)["failedTasks"]
+    assert failed >= 3
+    eventually(lambda: set(cluster.tasks()) == before)
+
+
+def test_without_a_circuit_breaker_it_tries_on(cluster: Cluster) -> None:
+    cluster.serve(broken(cluster), 1)
+    eventually(lambda: primary(cluster)["failedTasks"] >= 4, 20)
+    assert primary(cluster)["rolloutState"] == "IN_PROGRESS"
+
+
+def test_tasks_that_die_later_do_not_count_for_the_next_deployment(cluster: Cluster) -> None:
+    # "Deployment": failedTasks
+    good = cluster.site("1")
+    cluster.serve(good, 1, deploymentConfiguration=BREAKER)
+    eventually(lambda: primary(cluster)["rolloutState"] == "COMPLETED")
+    for _ in range(4):
+        [task] = cluster.tasks()
+        port = cluster.task(task)["containers"][0]["networkBindings"][0]["hostPort"]
+        [process] = [one for one in psutil.process_iter() if _listens(one, port)]
+        process.kill()
+        eventually(lambda one=task: one not in cluster.tasks() and cluster.tasks() != [])  # type: ignore[misc]
+        eventually(lambda: cluster.service["runningCount"] == 1)
+    second = cluster.site("2")
+    update(cluster, taskDefinition=second)
+    eventually(lambda: primary(cluster)["rolloutState"] == "COMPLETED")
+    assert primary(cluster)["taskDefinition"] == second
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    try:
+        return any(
+            one.status == psutil.CONN_LISTEN and one.laddr.port == port
+            for one in process.net_connections()
+        )
+    except psutil.Error:
+        return False
+
+
+def test_a_task_whose_container_is_unhealthy_is_replaced(cluster: Cluster) -> None:
+    uri = cluster.push("sick", {"a": "sick"}, "sleep", "60")
+    check = {"command": ["CMD-SHELL", "test ! -e ill"], "interval": 5, "retries": 1}
+    cluster.serve(cluster.define(uri, healthCheck=check), 1)
+    eventually(lambda: primary(cluster)["rolloutState"] == "COMPLETED")
+    [first] = cluster.tasks()
+    (cluster.aws.state_dir / "tasks" / first.split("/")[-1] / "app" / "app" / "ill").touch()
+    eventually(lambda: cluster.task(first)["lastStatus"] == "STOPPED")
+    assert cluster.task(first)["stoppedReason"] == "Task failed container health checks"
+    eventually(lambda: cluster.service["runningCount"] == 1 and cluster.tasks() != [first])
+
+
+@pytest.mark.parametrize(
+    ("most", "least", "fewest_seen", "most_seen"),
+    [(100, 50, 1, 2), (150, 100, 2, 3), (100, 0, 0, 2), (200, 100, 2, 4)],
+)
+def test_percentages_bound_how_many_run_at_once(
+    cluster: Cluster, most: int, least: int, fewest_seen: int, most_seen: int
+) -> None:
+    # "maximumPercent" rounds down, "minimumHealthyPercent" up
+    limits = {"maximumPercent": most, "minimumHealthyPercent": least}
+    cluster.serve(cluster.site("1"), 2, deploymentConfiguration=limits)
+    eventually(lambda: primary(cluster)["rolloutState"] == "COMPLETED")
+    seen, over = [], threading.Event()
+
+    def watch() -> None:
+        while not over.is_set():
+            found = cluster.service
+            seen.append((found["runningCount"], found["runningCount"] + found["pendingCount"]))
+
+    watcher = threading.Thread(target=watch)
+    second = cluster.site("2")
+    watcher.start()
+    update(cluster, taskDefinition=second)
+    eventually(
+        lambda: (
+            len(cluster.service["deployments"]) == 1
+            and primary(cluster)["rolloutState"] == "COMPLETED"
+        )
+    )
+    over.set()
+    watcher.join()
+    assert min(running for running, _ in seen) >= fewest_seen
+    assert max(live for _, live in seen) <= most_seen
+    assert primary(cluster)["taskDefinition"] == second
+
+
+def test_the_configuration_is_shown(cluster: Cluster) -> None:
+    cluster.serve(cluster.site("1"), 1)
+    shown = cluster.service["deploymentConfiguration"]
+    assert (shown["maximumPercent"], shown["minimumHealthyPercent"]) == (200, 100)
+    update(cluster, deploymentConfiguration={"maximumPercent": 150})
+    shown = cluster.service["deploymentConfiguration"]
+    assert (shown["maximumPercent"], shown["minimumHealthyPercent"]) == (150, 100)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"strategy": "BLUE_GREEN"},
+        {"alarms": {"alarmNames": ["a"], "enable": True, "rollback": True}},
+    ],
+)
+def test_what_the_lab_would_not_do_is_refused(cluster: Cluster, settings: dict[str, Any]) -> None:
+    with pytest.raises(cluster.ecs.exceptions.UnsupportedFeatureException):
+        cluster.serve(cluster.site("1"), 1, deploymentConfiguration=settings)
+    assert not cluster.ecs.list_services(cluster=cluster.name)["serviceArns"]
+
+
+def test_the_bus_hears_of_deployments(cluster: Cluster) -> None:
+    events, sqs = cluster.aws.client("events"), cluster.aws.client("sqs")
+    queue = sqs.create_queue(QueueName=cluster.name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    pattern = {"source": ["aws.ecs"], "detail-type": ["ECS Deployment State Change"]}
+    events.put_rule(Name=cluster.name, EventPattern=json.dumps(pattern))
+    target = {"Id": "1", "Arn": arn["Attributes"]["QueueArn"]}
+    events.put_targets(Rule=cluster.name, Targets=[target])
+    settings = {"deploymentCircuitBreaker": {"enable": True, "rollback": False}}
+    cluster.serve(broken(cluster), 1, deploymentConfiguration=settings)
+    names: list[str] = []
+
+    def heard() -> bool:
+        found = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
+        mine = [json.loads(one["Body"]) for one in found]
+        names.extend(
+            one["detail"]["eventName"] for one in mine if cluster.name in one["resources"][0]
+        )
+        return "SERVICE_DEPLOYMENT_FAILED" in names
+
+    eventually(heard, 20)
+    assert names == ["SERVICE_DEPLOYMENT_IN_PROGRESS", "SERVICE_DEPLOYMENT_FAILED"]
+    events.remove_targets(Rule=cluster.name, Ids=["1"])
+    events.delete_rule(Name=cluster.name)
