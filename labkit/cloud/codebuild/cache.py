@@ -267,12 +267,34 @@ class Cache:
                 self.say(f"Skipping cache member {member.name}")
                 continue
             member.name = rest
+            if not _stays(place, place / rest, member):
+                self.say(f"Skipping cache member {rest}: it leads outside")
+                continue
             try:
                 archive.extract(member, place, filter="tar" if member.issym() else "data")
                 count += not member.isdir()
             except tarfile.FilterError as error:
                 self.say(f"Skipping cache member {rest}: {error}")
         return count
+
+
+def _stays(place: Path, path: Path, member: tarfile.TarInfo) -> bool:
+    """Whether a member would be made below `place`, whatever links earlier ones have made.
+
+    tarfile's own filters do not follow links that are too long to follow (CVE-2025-4517).
+    """
+    reached = [path.parent]
+    if member.islnk():
+        reached.append(place / member.linkname)
+    try:
+        for here in reached:
+            while not os.path.lexists(here):
+                here = here.parent
+            if not here.resolve(strict=True).is_relative_to(place.resolve()):
+                return False
+    except (OSError, RuntimeError):
+        return False
+    return True
 
 
 def invalidate(project: Project) -> None:
