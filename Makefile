@@ -17,7 +17,7 @@ test: install
 	@"$(BIN)/python" -m pytest -n 2
 
 test-fast: install
-	@"$(BIN)/python" -m pytest -m "not slow" -n 3 --every 12
+	@"$(BIN)/python" -m pytest -m "not slow" -n 3 --every 20
 
 check: install
 	@"$(BIN)/ruff" format --check labkit tests

@@ -24,6 +24,8 @@ from botocore.exceptions import ClientError
 
 from tests.conftest import Aws
 
+pytestmark = pytest.mark.slow
+
 
 class Site:
     """An application on a port of its own; it answers with its name."""

@@ -17,6 +17,8 @@ from labkit.provision import image
 from tests.cloud.test_balancer import Balancer, eventually, get, to
 from tests.conftest import Aws
 
+pytestmark = pytest.mark.slow
+
 SERVER = (
     "console.log('listening', process.env.PORT);"
     "require('http').createServer((request, answer) => answer.end(process.env.VERSION))"

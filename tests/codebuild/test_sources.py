@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+pytestmark = pytest.mark.slow
+
 SPEC = (
     "version: 0.2\nphases: {build: {commands: ['echo text is $(cat file.txt)',"
     " 'echo history is $(git rev-list --count HEAD)', 'echo at $CODEBUILD_RESOLVED_SOURCE_VERSION',"

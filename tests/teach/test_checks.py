@@ -21,6 +21,8 @@ from labkit.provision import (
 from labkit.teach import Line, Result, check
 from tests.conftest import Aws
 
+pytestmark = pytest.mark.slow
+
 NAMES = [piece.name for piece in PIECES]
 
 
