@@ -9,12 +9,11 @@ AWS page: "Overview of a blue/green deployment" (EC2/On-Premises compute platfor
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud.codedeploy import events, watching
+from labkit.cloud.codedeploy import watching
 from labkit.cloud.codedeploy.models import (
     ALLOW,
     BLOCK,
@@ -25,10 +24,8 @@ from labkit.cloud.codedeploy.models import (
     Target,
 )
 from labkit.cloud.codedeploy.servers import Servers, in_service, scaling_groups
+from labkit.cloud.codedeploy.strategy import TERMINATION_WAIT, stops_before_rerouting
 
-logger = logging.getLogger(__name__)
-
-READY_WAIT, TERMINATION_WAIT = "READY_WAIT", "TERMINATION_WAIT"
 PROVISIONING_MINUTES = 60
 # of a group, what CreateAutoScalingGroup takes as it is described
 _COPIED = (
@@ -69,7 +66,7 @@ class BlueGreen(Servers):
         self.deployment.targets = {target.instance_id: target for target in [*green, *blue]}
         self.roll_out(green, EVENTS, last=False)
         green = [target for target in green if target.status == "InProgress"]
-        self._wait_until_ready(options.get("deploymentReadyOption") or {}, green)
+        self._wait_ready(options.get("deploymentReadyOption") or {}, green)
         self.deployment.rerouted = True
         self.roll_out(green, ALLOW, last=True)
         self._take_out(blue)
@@ -123,37 +120,18 @@ class BlueGreen(Servers):
 
     # traffic
 
-    def _wait_until_ready(self, option: Fields, green: list[Target]) -> None:
-        """STOP_DEPLOYMENT: wait for ContinueDeployment, and stop when nobody has called it."""
-        if option.get("actionOnTimeout") != "STOP_DEPLOYMENT":
-            return
-        for target in green:
-            self.set_status(target, "Ready")
-        self._set_deployment("Ready")
-        minutes = option.get("waitTimeInMinutes") or 0
-        if not self._wait_for(READY_WAIT, minutes):
-            self.deployment.timed_out = (
-                f"The deployment was not continued within {minutes} minutes."
-            )
+    def _wait_ready(self, option: Fields, green: list[Target]) -> None:
+        """Green instances that nobody continues with get no traffic."""
+        if stops_before_rerouting(option):
             for target in green:
-                self.skip(target)
-            raise watching.Stopped
-        self._set_deployment("InProgress")
-
-    def _wait_for(self, wait_type: str, minutes: float) -> bool:
-        """Wait for ContinueDeployment; returns whether it was called in time."""
-        deployment = self.deployment
-        deployment.waiting_for = wait_type
+                self.set_status(target, "Ready")
         try:
-            return watching.wait_minutes(
-                deployment, minutes, lambda: wait_type in deployment.continued
-            )
-        finally:
-            deployment.waiting_for = None
-
-    def _set_deployment(self, status: str) -> None:
-        self.deployment.status = status
-        events.deployment_changed(self.backend, self.deployment)
+            self.wait_until_ready(option)
+        except watching.Stopped:
+            if self.deployment.timed_out:
+                for target in green:
+                    self.end(target, "Skipped")
+            raise
 
     def _take_out(self, blue: list[Target]) -> None:
         for target in blue:
@@ -171,7 +149,7 @@ class BlueGreen(Servers):
         if option.get("action") != "TERMINATE" or not blue:
             return
         self.deployment.termination_wait_started = True
-        self._wait_for(TERMINATION_WAIT, option.get("terminationWaitTimeInMinutes") or 0)
+        self.wait_for(TERMINATION_WAIT, option.get("terminationWaitTimeInMinutes") or 0)
         ids = [target.instance_id for target in blue]
         try:
             if self.deployment.copy:
@@ -213,10 +191,19 @@ class BlueGreen(Servers):
             )
 
 
-def rollback_of(deployment: Deployment) -> tuple[list[str], list[str]] | None:
-    """The original and the replacement instances whose traffic is to be swapped back; None if none was moved."""
+def rollback_of(deployment: Deployment) -> Deployment | None:
+    """The deployment that moves the traffic back; None where none was moved."""
     if not deployment.rerouted:
         return None
     blue = [one.instance_id for one in deployment.targets.values() if one.label == "Blue"]
     green = [one.instance_id for one in deployment.targets.values() if one.label == "Green"]
-    return blue, green
+    return Deployment(
+        deployment.application,
+        deployment.group,
+        deployment.group_id,
+        deployment.config,
+        deployment.previous_revision or deployment.revision,
+        creator="codeDeployRollback",
+        description=f"Rollback of {deployment.id}",
+        reroute=(blue, green),
+    )

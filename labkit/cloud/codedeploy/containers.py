@@ -15,7 +15,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud.codedeploy import content, events, lambda_hooks, watching
+from labkit.cloud.codedeploy import content, lambda_hooks, watching
 from labkit.cloud.codedeploy.models import (
     CodeDeployBackend,
     Deployment,
@@ -24,10 +24,13 @@ from labkit.cloud.codedeploy.models import (
     Group,
     LifecycleEvent,
     Target,
-    now,
+)
+from labkit.cloud.codedeploy.strategy import (
+    TERMINATION_WAIT,
+    Strategy,
+    stops_before_rerouting,
 )
 
-READY_WAIT, TERMINATION_WAIT = "READY_WAIT", "TERMINATION_WAIT"
 TYPE = "AWS::ECS::Service"
 FARGATE = ("FARGATE", "FARGATE_SPOT")  # the same here
 HOOKS = (
@@ -118,12 +121,11 @@ def _network(given: Any) -> Fields | None:
     return {"awsvpcConfiguration": {key[0].lower() + key[1:]: one for key, one in found.items()}}
 
 
-class Containers:
+class Containers(Strategy):
     """One deployment to one ECS service, or the way back from one."""
 
     def __init__(self, backend: CodeDeployBackend, group: Group, deployment: Deployment) -> None:
-        self.backend, self.group, self.deployment = backend, group, deployment
-        self.session = watching.service_session(backend, group)
+        super().__init__(backend, group, deployment)
         self.ecs, self.elb = self.session.client("ecs"), self.session.client("elbv2")
         [service] = group.declared["ecsServices"]
         self.names = {"cluster": service["clusterName"], "service": service["serviceName"]}
@@ -134,7 +136,7 @@ class Containers:
     def run(self) -> None:
         """Raises DeploymentFailed and watching.Stopped."""
         try:
-            if isinstance(self.deployment.swap, Swap) and self.deployment.back:
+            if self.deployment.back:
                 self._back(self.deployment.swap)
             else:
                 self._forth()
@@ -152,13 +154,16 @@ class Containers:
         try:
             for event in target.events:
                 if event.name == "BeforeAllowTraffic":
-                    self._wait_until_ready(target)
+                    option = self.options.get("deploymentReadyOption") or {}
+                    if stops_before_rerouting(option):
+                        target.status = "Ready"
+                    self.wait_until_ready(option)
                 self._perform(event, release, service, swap, target)
             self._retire(swap, target)
         except (watching.Stopped, DeploymentFailed, ClientError, BotoCoreError):
-            self._end(target, "Failed")
+            self.end(target, "Failed")
             raise
-        self._end(target, "Succeeded")
+        self.end(target, "Succeeded")
 
     def _service(self) -> Fields:
         found = self.ecs.describe_services(
@@ -212,9 +217,7 @@ class Containers:
         swap: Swap,
         target: Target,
     ) -> None:
-        watching.go_on(self.deployment)
-        event.status, event.started = "InProgress", now()
-        try:
+        def work() -> None:
             match event.name:
                 case "Install":
                     self._install(release, service, swap)
@@ -224,19 +227,9 @@ class Containers:
                     self._shift(swap, target)
                 case name if name in release.hooks:
                     lambda_hooks.ask(self.session, self.deployment, name, release.hooks[name])
-        except watching.Stopped:
-            event.status, event.ended = "Failed", now()
-            raise
-        except (DeploymentFailed, ClientError, BotoCoreError) as failed:
-            event.status, event.ended = "Failed", now()
-            event.diagnostics = {
-                "errorCode": "ScriptFailed" if event.name in release.hooks else "UnknownError",
-                "scriptName": release.hooks.get(event.name, ""),
-                "message": str(failed),
-                "logTail": "",
-            }
-            raise
-        event.status, event.ended = "Succeeded", now()
+
+        watching.go_on(self.deployment)
+        self.perform(event, work, release.hooks)
         self._note(target)
 
     def _install(self, release: Release, service: Fields, swap: Swap) -> None:
@@ -273,24 +266,8 @@ class Containers:
                 f"The replacement task set did not become steady in time: {' '.join(told)}",
             )
 
-    def _wait_until_ready(self, target: Target) -> None:
-        """STOP_DEPLOYMENT: wait for ContinueDeployment, and stop when nobody has called it."""
-        option = self.options.get("deploymentReadyOption") or {}
-        if option.get("actionOnTimeout") != "STOP_DEPLOYMENT":
-            return
-        self._set_deployment("Ready")
-        target.status = "Ready"
-        minutes = option.get("waitTimeInMinutes") or 0
-        if not self._wait_for(READY_WAIT, minutes):
-            self.deployment.timed_out = (
-                f"The deployment was not continued within {minutes} minutes."
-            )
-            raise watching.Stopped
-        self._set_deployment("InProgress")
-
     def _shift(self, swap: Swap, target: Target) -> None:
         config = self.backend.config(self.deployment.config)
-        self.deployment.rerouted = True
         for share, minutes in config.steps():
             self._route(self.pair["prodTrafficRoute"], swap, share)
             self._note(target)
@@ -315,25 +292,11 @@ class Containers:
         option = self.options.get("terminateBlueInstancesOnDeploymentSuccess") or {}
         self.deployment.termination_wait_started = True
         self._note(target)
-        self._wait_for(TERMINATION_WAIT, option.get("terminationWaitTimeInMinutes") or 0)
+        self.wait_for(TERMINATION_WAIT, option.get("terminationWaitTimeInMinutes") or 0)
         self._delete(swap.blue_set)
 
     def _delete(self, task_set: str) -> None:
         self.ecs.delete_task_set(**self.names, taskSet=task_set, force=True)
-
-    def _wait_for(self, wait_type: str, minutes: float) -> bool:
-        deployment = self.deployment
-        deployment.waiting_for = wait_type
-        try:
-            return watching.wait_minutes(
-                deployment, minutes, lambda: wait_type in deployment.continued
-            )
-        finally:
-            deployment.waiting_for = None
-
-    def _set_deployment(self, status: str) -> None:
-        self.deployment.status = status
-        events.deployment_changed(self.backend, self.deployment)
 
     # and back
 
@@ -341,18 +304,14 @@ class Containers:
         """The listener's traffic to the original task set again; the replacement goes."""
         service = self._service()
         target = self._target(service, ["Install", "AllowTraffic"])
-        for event, work in zip(
-            target.events, (lambda: None, lambda: self._swap_back(swap)), strict=True
-        ):
-            event.status, event.started = "InProgress", now()
-            try:
-                work()
-            except (ClientError, BotoCoreError):
-                event.status, event.ended = "Failed", now()
-                self._end(target, "Failed")
-                raise
-            event.status, event.ended = "Succeeded", now()
-        self._end(target, "Succeeded")
+        install, allow = target.events
+        try:
+            self.perform(install, lambda: None, {})
+            self.perform(allow, lambda: self._swap_back(swap), {})
+        except (ClientError, BotoCoreError):
+            self.end(target, "Failed")
+            raise
+        self.end(target, "Succeeded")
 
     def _swap_back(self, swap: Swap) -> None:
         self._route(self.pair["prodTrafficRoute"], swap, 0)
@@ -391,17 +350,7 @@ class Containers:
             if (label := named.get(one["taskSetArn"]))
         ]
         if target.status != "InProgress":
-            self._set(target, "InProgress")
-
-    def _end(self, target: Target, status: str) -> None:
-        for event in target.events:
-            if event.status == "Pending":
-                event.status = "Skipped"
-        self._set(target, status)
-
-    def _set(self, target: Target, status: str) -> None:
-        target.status, target.updated = status, now()
-        events.instance_changed(self.backend, self.deployment, target)
+            self.set_status(target, "InProgress")
 
 
 def rollback_of(deployment: Deployment) -> Deployment | None:

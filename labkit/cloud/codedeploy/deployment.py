@@ -22,6 +22,8 @@ from labkit.cloud.codedeploy.servers import Servers
 
 logger = logging.getLogger(__name__)
 
+_MANUAL_STOP = {"code": "MANUAL_STOP", "message": "The deployment was stopped by the user."}
+
 
 def start(backend: CodeDeployBackend, group: Group, deployment: Deployment) -> None:
     """Begin a deployment in the background; the caller holds the group's lock."""
@@ -36,7 +38,9 @@ def start(backend: CodeDeployBackend, group: Group, deployment: Deployment) -> N
     ).start()
 
 
-def run_beside(backend: CodeDeployBackend, group: Group, deployment: Deployment) -> None:
+def run_beside(
+    backend: CodeDeployBackend, group: Group, deployment: Deployment, instances: list[str]
+) -> None:
     """Deploy to launched instances, whatever else is deployed; returns when it is over.
 
     The group's revision and its own deployments are not touched, and nothing is rolled back.
@@ -46,12 +50,9 @@ def run_beside(backend: CodeDeployBackend, group: Group, deployment: Deployment)
     backend.deployments[deployment.id] = deployment
     events.deployment_changed(backend, deployment)
     try:
-        Servers(backend, group, deployment).launched(deployment.only)
+        Servers(backend, group, deployment).launched(instances)
     except watching.Stopped:
-        deployment.error = {
-            "code": "MANUAL_STOP",
-            "message": "The deployment was stopped by the user.",
-        }
+        deployment.error = dict(_MANUAL_STOP)
     except DeploymentFailed as failed:
         deployment.error = {"code": failed.code, "message": failed.message}
     deployment.completed = now()
@@ -105,7 +106,7 @@ def _end(
         elif deployment.timed_out:
             error = {"code": "TIMEOUT", "message": deployment.timed_out}
         elif stopped:
-            error = {"code": "MANUAL_STOP", "message": "The deployment was stopped by the user."}
+            error = dict(_MANUAL_STOP)
         deployment.error = error
         group.active = None
         if error is None:
@@ -128,12 +129,10 @@ def _roll_back(
         wanted = deployment.stop_rolls_back
     if not wanted or deployment.creator == "codeDeployRollback":
         return
-    if deployment.platform != "Server":
-        platform = functions if deployment.platform == "Lambda" else containers
-        _begin_rollback(backend, group, deployment, platform.rollback_of(deployment))
-        return
     if group.is_blue_green:
-        _begin_rollback(backend, group, deployment, _way_back(group, deployment))
+        strategies = {"Lambda": functions, "ECS": containers, "Server": bluegreen}
+        way_back = strategies[deployment.platform].rollback_of(deployment)  # type: ignore[attr-defined]
+        _begin_rollback(backend, group, deployment, way_back)
         return
     good = backend.deployments.get(group.last_success or "")
     if good is None:
@@ -153,23 +152,6 @@ def _roll_back(
         file_exists_behavior=good.file_exists_behavior,
     )
     _begin_rollback(backend, group, deployment, rollback, good.id)
-
-
-def _way_back(group: Group, deployment: Deployment) -> Deployment | None:
-    """The deployment that moves a blue/green deployment's traffic back; None if none was moved."""
-    swapped = bluegreen.rollback_of(deployment)
-    if swapped is None:
-        return None
-    return Deployment(
-        deployment.application,
-        deployment.group,
-        deployment.group_id,
-        deployment.config,
-        deployment.previous_revision or deployment.revision,
-        creator="codeDeployRollback",
-        description=f"Rollback of {deployment.id}",
-        reroute=swapped,
-    )
 
 
 def _begin_rollback(

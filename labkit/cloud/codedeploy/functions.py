@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
 
-from labkit.cloud.codedeploy import content, events, lambda_hooks, watching
+from labkit.cloud.codedeploy import content, lambda_hooks, watching
 from labkit.cloud.codedeploy.models import (
     CodeDeployBackend,
     Deployment,
@@ -23,8 +23,8 @@ from labkit.cloud.codedeploy.models import (
     Group,
     LifecycleEvent,
     Target,
-    now,
 )
+from labkit.cloud.codedeploy.strategy import Strategy
 
 HOOKS = ("BeforeAllowTraffic", "AfterAllowTraffic")
 EVENTS = ("BeforeAllowTraffic", "AllowTraffic", "AfterAllowTraffic")
@@ -112,10 +112,11 @@ def parse(text: str) -> Shift:
     return Shift(name, alias, current, target, content.hooks(hooks, HOOKS))
 
 
-class _Shifting:
+class _Shifting(Strategy):
+    fault = "ScriptFailed"
+
     def __init__(self, backend: CodeDeployBackend, group: Group, deployment: Deployment) -> None:
-        self.backend, self.group, self.deployment = backend, group, deployment
-        self.session = watching.service_session(backend, group)
+        super().__init__(backend, group, deployment)
         self.lambda_ = self.session.client("lambda")
 
     def run(self) -> None:
@@ -126,12 +127,12 @@ class _Shifting:
             for event in target.events:
                 self._perform(event, shift, target)
         except watching.Stopped:
-            self._end(target, "Failed")
+            self.end(target, "Failed")
         except DeploymentFailed:
-            self._end(target, "Failed")
+            self.end(target, "Failed")
             raise
         else:
-            self._end(target, "Succeeded")
+            self.end(target, "Succeeded")
 
     def _check(self, shift: Shift) -> None:
         try:
@@ -166,30 +167,18 @@ class _Shifting:
             },
         )
         self.deployment.targets = {target.instance_id: target}
-        self._set(target, "InProgress")
+        self.set_status(target, "InProgress")
         return target
 
     def _perform(self, event: LifecycleEvent, shift: Shift, target: Target) -> None:
-        watching.go_on(self.deployment)
-        event.status, event.started = "InProgress", now()
-        try:
+        def work() -> None:
             if event.name == "AllowTraffic":
                 self._shift(shift, target)
             elif event.name in shift.hooks:
                 lambda_hooks.ask(self.session, self.deployment, event.name, shift.hooks[event.name])
-        except watching.Stopped:
-            event.status, event.ended = "Failed", now()
-            raise
-        except DeploymentFailed as failed:
-            event.status, event.ended = "Failed", now()
-            event.diagnostics = {
-                "errorCode": "ScriptFailed",
-                "scriptName": shift.hooks.get(event.name, ""),
-                "message": failed.message,
-                "logTail": "",
-            }
-            raise
-        event.status, event.ended = "Succeeded", now()
+
+        watching.go_on(self.deployment)
+        self.perform(event, work, shift.hooks)
 
     def _shift(self, shift: Shift, target: Target) -> None:
         config = self.backend.config(self.deployment.config)
@@ -197,7 +186,7 @@ class _Shifting:
             self._set_weight(shift, share)
             assert target.function is not None
             target.function = {**target.function, "targetVersionWeight": float(share)}
-            self._set(target, "InProgress")
+            self.set_status(target, "InProgress")
             watching.wait_minutes(self.deployment, minutes)
 
     def _set_weight(self, shift: Shift, share: int) -> None:
@@ -213,16 +202,6 @@ class _Shifting:
             )
         except ClientError as error:
             raise DeploymentFailed("INVALID_LAMBDA_CONFIGURATION", str(error)) from error
-
-    def _end(self, target: Target, status: str) -> None:
-        for event in target.events:
-            if event.status == "Pending":
-                event.status = "Skipped"
-        self._set(target, status)
-
-    def _set(self, target: Target, status: str) -> None:
-        target.status, target.updated = status, now()
-        events.instance_changed(self.backend, self.deployment, target)
 
 
 def _weights(alias: Fields) -> dict[str, float]:

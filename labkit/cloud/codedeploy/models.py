@@ -147,7 +147,6 @@ class Deployment:
     hooks: dict[str, HookExecution] = field(default_factory=dict)  # of functions, by id
     changed: threading.Event = field(default_factory=threading.Event)  # a stop, or an answer
     style: Fields = field(default_factory=dict)
-    only: tuple[str, ...] = ()  # the instances that it is for, if not all of the group's
     # of a blue/green deployment
     green: Fields | None = None  # targetInstances
     copy: str | None = None  # the Auto Scaling group that was made for it

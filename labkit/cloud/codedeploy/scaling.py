@@ -75,9 +75,8 @@ def _deploying_to(scaling: Any) -> list[Group]:
 def _bring_in(scaling: Any, group: Group, made: list[Any], tries: int) -> None:
     """Deploy to launched instances, and let them in or out."""
     done = _deploy(scaling, group, made, "autoscaling")
-    if group.target_revision != done.revision and group.declared.get(
-        "outdatedInstancesStrategy", "UPDATE"
-    ) != ("IGNORE"):
+    updates = group.declared.get("outdatedInstancesStrategy", "UPDATE") != "IGNORE"
+    if updates and group.target_revision != done.revision:
         # the group got another revision meanwhile
         done = _deploy(scaling, group, made, "CodeDeployAutoUpdate")
     bad = []
@@ -113,7 +112,6 @@ def _deploy(scaling: Any, group: Group, made: list[Any], creator: str) -> Deploy
         creator=creator,
         description=f"Auto Scaling launched instances in {scaling.name}",
         file_exists_behavior=good.file_exists_behavior if good else "DISALLOW",
-        only=tuple(state.instance.id for state in made),
     )
-    engine.run_beside(backend, group, deployment)
+    engine.run_beside(backend, group, deployment, [state.instance.id for state in made])
     return deployment

@@ -18,7 +18,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud.clients import Session
-from labkit.cloud.codedeploy import events, watching
+from labkit.cloud.codedeploy import watching
 from labkit.cloud.codedeploy.agent import GONE, Agent, EventError
 from labkit.cloud.codedeploy.models import (
     ALLOW,
@@ -34,6 +34,7 @@ from labkit.cloud.codedeploy.models import (
     Target,
     now,
 )
+from labkit.cloud.codedeploy.strategy import Strategy
 from labkit.cloud.codedeploy.traffic import Balancers, target_group_names
 from labkit.cloud.compute import hosts
 
@@ -55,12 +56,11 @@ _NO_INSTANCES = (
 _TAG_FILTER = {"KEY_ONLY": "tag-key", "VALUE_ONLY": "tag-value"}
 
 
-class Servers:
+class Servers(Strategy):
     """One deployment to the hosts of one deployment group."""
 
     def __init__(self, backend: CodeDeployBackend, group: Group, deployment: Deployment) -> None:
-        self.backend, self.group, self.deployment = backend, group, deployment
-        self.session = watching.service_session(backend, group)
+        super().__init__(backend, group, deployment)
         self.balancers: Balancers | None = None
         if group.style["deploymentOption"] == "WITH_TRAFFIC_CONTROL":
             names = target_group_names(group.declared.get("loadBalancerInfo"))
@@ -77,7 +77,7 @@ class Servers:
         self.deployment.targets = {target.instance_id: target for target in targets}
         self.roll_out(targets, names, last=True)
 
-    def launched(self, instances: tuple[str, ...]) -> None:
+    def launched(self, instances: list[str]) -> None:
         """Deploy to instances that Auto Scaling has launched; it registers them itself.
 
         Raises:
@@ -143,7 +143,7 @@ class Servers:
                 exhausted = failures > 0 and len(every) - failures <= minimum
                 if exhausted or self.deployment.stopping:
                     for target in waiting:
-                        self.skip(target)
+                        self.end(target, "Skipped")
                     waiting.clear()
                 while waiting and len(running) < at_a_time:
                     running.add(pool.submit(walk, waiting.pop(0)))
@@ -192,12 +192,9 @@ class Servers:
                 break
         if good and not last:
             return
-        for event in target.events:
-            if event.status == "Pending":
-                event.status = "Skipped"
         if target.label != "Blue":
             self.group.health[target.instance_id] = good
-        self.set_status(target, "Succeeded" if good else "Failed")
+        self.end(target, "Succeeded" if good else "Failed")
 
     def _perform(
         self, agent: Agent | None, target: Target, event: LifecycleEvent
@@ -226,16 +223,6 @@ class Servers:
         except (ClientError, BotoCoreError) as error:
             fault = str(error)
         return EventError("UnknownError", fault) if fault else None
-
-    def skip(self, target: Target) -> None:
-        for event in target.events:
-            if event.status == "Pending":
-                event.status = "Skipped"
-        self.set_status(target, "Skipped")
-
-    def set_status(self, target: Target, status: str) -> None:
-        target.status, target.updated = status, now()
-        events.instance_changed(self.backend, self.deployment, target)
 
     def target(self, instance: str, names: tuple[str, ...], label: str | None = None) -> Target:
         arn = (
