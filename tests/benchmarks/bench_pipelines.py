@@ -17,9 +17,10 @@ import psutil
 import pytest
 
 from labkit.cloud import launcher
-from tests.codepipeline.driving import NAME, WORK, Driven, Ground, make_ground, source, until, work
+from tests.codepipeline.driving import NAME, WORK, Driven, Ground, make_ground, source, work
 from tests.codepipeline.playing import declaration
 from tests.conftest import Aws
+from tests.waiting import eventually
 
 EXECUTIONS = 50
 MOST_SECONDS = 15
@@ -90,7 +91,7 @@ def ended(driven: Driven, count: int, seconds: float = 120) -> list[dict[str, An
         return all(item["status"] != "InProgress" for item in found)
 
     time.sleep(0.2)
-    return until(newest, over, "all end", seconds)
+    return eventually(newest, enough=over, what="all end", seconds=seconds)
 
 
 def test_fifty_parallel_executions(ground: Ground) -> None:
@@ -167,7 +168,9 @@ def test_executions_that_ended_leave_nothing_open(ground: Ground) -> None:
         round_of(EXECUTIONS)
         round_of(EXECUTIONS)
         most = [count + SPARE for count in before]
-        after = until(held, lambda now: now[0] <= most[0] and now[1] <= most[1], f"at most {most}")
+        after = eventually(
+            held, enough=lambda now: now[0] <= most[0] and now[1] <= most[1], what=f"at most {most}"
+        )
     print(
         f"\nthreads and file handles: {before} after {EXECUTIONS}, {after} after {3 * EXECUTIONS}"
     )

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -23,6 +23,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import Aws
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -145,13 +146,6 @@ def to(*groups: str, weights: tuple[int, ...] = ()) -> dict[str, Any]:
         for one, weight in zip(groups, weights, strict=True)
     ]
     return {"Type": "forward", "ForwardConfig": {"TargetGroups": shares}}
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.03)
 
 
 def get(url: str, **headers: str) -> tuple[int, str]:

@@ -14,8 +14,9 @@ from botocore.exceptions import ClientError
 
 from labkit import Lab
 from labkit.provision import image
-from tests.cloud.test_balancer import Balancer, eventually, get, to
+from tests.cloud.test_balancer import Balancer, get, to
 from tests.conftest import Aws
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

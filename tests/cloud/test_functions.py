@@ -14,7 +14,6 @@ import threading
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
@@ -22,6 +21,8 @@ from uuid import uuid4
 
 import pytest
 from botocore.exceptions import ClientError
+
+from tests.waiting import eventually
 
 NODE = """
 let count = 0;
@@ -91,14 +92,6 @@ def functions(aws: Any) -> Functions:
     trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     role = aws.client("iam").create_role(RoleName="functions", AssumeRolePolicyDocument=trust)
     return Functions(aws, role["Role"]["Arn"])
-
-
-def until(read: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + 15
-    while not (found := read()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-    return found
 
 
 def test_a_node_handler_runs_and_its_environment_is_used_again(functions: Functions) -> None:
@@ -177,7 +170,7 @@ def test_logs_are_in_cloudwatch_and_in_the_tail(functions: Functions) -> None:
             return False
         return any('seen {"x":5}' in event["message"] for event in found)
 
-    until(read, "the log arrives")
+    eventually(read, what="the log arrives")
 
 
 def test_other_invocation_types(functions: Functions) -> None:
@@ -200,7 +193,7 @@ def test_a_rule_calls_a_function(functions: Functions) -> None:
         groups = logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}")["logGroups"]
         return groups and logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
 
-    assert any(name in event["message"] for event in until(read, "the function ran"))
+    assert any(name in event["message"] for event in eventually(read, what="the function ran"))
 
 
 @pytest.mark.slow

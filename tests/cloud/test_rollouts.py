@@ -15,9 +15,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.cloud.test_balancer import eventually
 from tests.cloud.test_containers import Cluster
 from tests.conftest import Aws
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -100,14 +100,19 @@ def test_tasks_that_die_later_do_not_count_for_the_next_deployment(cluster: Clus
     for _ in range(4):
         [task] = cluster.tasks()
         port = cluster.task(task)["containers"][0]["networkBindings"][0]["hostPort"]
-        [process] = [one for one in psutil.process_iter() if _listens(one, port)]
-        process.kill()
+        _server(port).kill()
         eventually(lambda one=task: one not in cluster.tasks() and cluster.tasks() != [])  # type: ignore[misc]
         eventually(lambda: cluster.service["runningCount"] == 1)
     second = cluster.site("2")
     update(cluster, taskDefinition=second)
     eventually(lambda: primary(cluster)["rolloutState"] == "COMPLETED")
     assert primary(cluster)["taskDefinition"] == second
+
+
+def _server(port: int) -> psutil.Process:
+    """The process that listens at a port, as soon as one does: a running task may only begin to."""
+    [found] = eventually(lambda: [one for one in psutil.process_iter() if _listens(one, port)])
+    return found
 
 
 def _listens(process: psutil.Process, port: int) -> bool:

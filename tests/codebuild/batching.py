@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 from uuid import uuid4
 
 from tests.codebuild.conftest import ALL, TRUST
+from tests.waiting import eventually
 
 DONE = ["SUBMITTED", "DOWNLOAD_BATCHSPEC", "IN_PROGRESS", "COMBINE_ARTIFACTS", "SUCCEEDED"]
 
@@ -44,13 +44,7 @@ class Batches:
         return self.until(batch_id, lambda batch: batch["complete"], seconds)
 
     def until(self, batch_id: str, so: Any, seconds: float = 60) -> Fields:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            batch = self.get(batch_id)
-            if so(batch):
-                return batch
-            time.sleep(0.02)
-        raise AssertionError(f"not within {seconds} s: {self.get(batch_id)}")
+        return eventually(lambda: self.get(batch_id), seconds, enough=so, what=batch_id)
 
     def build(self, batch: Fields, identifier: str) -> Fields:
         arn = groups(batch)[identifier]["currentBuildSummary"]["arn"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import time
 import zipfile
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 import pytest
+
+from tests.waiting import eventually
 
 TRUST = {
     "Version": "2012-10-17",
@@ -77,22 +78,19 @@ class Bench:
         return self.wait(build["id"])
 
     def wait(self, build_id: str, seconds: float = 60) -> dict[str, Any]:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            [build] = self.codebuild.batch_get_builds(ids=[build_id])["builds"]
-            if build["buildComplete"]:
-                return build
-            time.sleep(0.02)
-        raise AssertionError(f"{build_id} is not over after {seconds} s")
+        def read() -> dict[str, Any]:
+            return self.codebuild.batch_get_builds(ids=[build_id])["builds"][0]
+
+        return eventually(read, seconds, enough=lambda build: build["buildComplete"])
 
     def wait_for_log(self, build: dict[str, Any], text: str, seconds: float = 20) -> None:
         """Return when `text` is in the log of a build that may still run."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            if any(text in line for line in self.log(build)):
-                return
-            time.sleep(0.02)
-        raise AssertionError(f"{text!r} is not in the log: {self.log(build)}")
+        eventually(
+            lambda: self.log(build),
+            seconds,
+            enough=lambda lines: any(text in line for line in lines),
+            what=f"{text!r} is not in the log",
+        )
 
     def log(self, build: dict[str, Any]) -> list[str]:
         """The lines of a build's log."""

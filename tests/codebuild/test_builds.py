@@ -14,6 +14,8 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.waiting import eventually
+
 SLEEPER = "version: 0.2\nphases: {build: {commands: [echo asleep, sleep 300]}, post_build: {commands: [echo never]}}"
 TRUE = 'version: 0.2\nphases: {build: {commands: ["true"]}}'
 
@@ -211,10 +213,7 @@ def test_where_artifacts_go_in_s3(bench: Any, settings: dict[str, Any], key: str
 def test_nothing_of_a_build_stays(bench: Any) -> None:
     build = bench.run(bench.project(source=inline(TRUE)))
     directory = Path(bench.aws.state_dir) / "builds" / build["id"].split(":")[1]
-    deadline = time.monotonic() + 5
-    while directory.exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not directory.exists()
+    eventually(lambda: not directory.exists())
     assert not processes_of(build)
 
 

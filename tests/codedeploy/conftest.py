@@ -5,19 +5,21 @@ from __future__ import annotations
 import io
 import json
 import stat
-import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from tests.waiting import eventually
+
 ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 ALL_AT_ONCE = "CodeDeployDefault.AllAtOnce"
+OVER = {"Succeeded", "Failed", "Stopped"}
 
 
 def _trust(service: str) -> str:
@@ -112,24 +114,19 @@ class Fleet:
         return self.codedeploy.get_deployment(deploymentId=deployment)["deploymentInfo"]
 
     def wait(self, deployment: str, seconds: float = 30) -> dict[str, Any]:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            info = self.get(deployment)
-            if info["status"] in ("Succeeded", "Failed", "Stopped"):
-                return info
-            time.sleep(0.03)
-        raise AssertionError(f"{deployment} is not over after {seconds} s: {info}")
+        return eventually(
+            lambda: self.get(deployment), seconds, enough=lambda info: info["status"] in OVER
+        )
 
     def wait_for_event(self, deployment: str, instance: str, name: str) -> None:
         """Return when a lifecycle event of a target has begun."""
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            if instance in self.codedeploy.list_deployment_targets(deploymentId=deployment)[
-                "targetIds"
-            ] and self.events(deployment, instance)[name]["status"] not in ("Pending", "Skipped"):
-                return
-            time.sleep(0.03)
-        raise AssertionError(f"{name} of {deployment} has not begun")
+        targets = partial(self.codedeploy.list_deployment_targets, deploymentId=deployment)
+        eventually(lambda: instance in targets()["targetIds"])
+        eventually(
+            lambda: self.events(deployment, instance)[name]["status"],
+            enough=lambda status: status not in ("Pending", "Skipped"),
+            what=name,
+        )
 
     def target(self, deployment: str, instance: str) -> dict[str, Any]:
         return self.codedeploy.get_deployment_target(deploymentId=deployment, targetId=instance)[

@@ -21,6 +21,7 @@ from labkit.cloud.codedeploy.appspec import parse
 from labkit.cloud.isolation import bubblewrap
 from tests.codedeploy.conftest import Fleet, bundle, make_fleet
 from tests.conftest import Aws
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -74,13 +75,6 @@ def lives(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-def until(condition: Any, seconds: float = 10) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
-
-
 # Scripts without manners
 
 
@@ -100,7 +94,7 @@ def test_a_server_lives_on_after_its_hook_and_ends_with_its_host(either: Fleet, 
     daemon = int(re.search(r"pid (\d+)", log)[1])  # type: ignore[index]
     assert lives(daemon)
     getattr(either.aws.client("ec2"), end)(InstanceIds=[host])
-    assert until(lambda: not lives(daemon))
+    eventually(lambda: not lives(daemon))
     assert not [each for each in psutil.process_iter() if _owner(each) == f"host/{host}"]
     assert either.path(host).exists() == (end == "stop_instances")
 

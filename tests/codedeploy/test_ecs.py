@@ -14,10 +14,12 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.cloud.test_balancer import Balancer, eventually, get, to
+from tests.cloud.test_balancer import Balancer, get, to
 from tests.cloud.test_containers import Cluster
 from tests.cloud.test_functions import zipped
+from tests.codedeploy.conftest import OVER
 from tests.conftest import Aws
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -138,9 +140,9 @@ class Service:
         return self.codedeploy.get_deployment(deploymentId=deployment)["deploymentInfo"]
 
     def wait(self, deployment: str, seconds: float = 30) -> dict[str, Any]:
-        over = ("Succeeded", "Failed", "Stopped")
-        eventually(lambda: self.get(deployment)["status"] in over, seconds)
-        return self.get(deployment)
+        return eventually(
+            lambda: self.get(deployment), seconds, enough=lambda info: info["status"] in OVER
+        )
 
     def target(self, deployment: str) -> dict[str, Any]:
         [identifier] = self.codedeploy.list_deployment_targets(deploymentId=deployment)["targetIds"]

@@ -18,7 +18,9 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.cloud.test_functions import Functions, until, zipped
+from tests.cloud.test_functions import Functions, zipped
+from tests.codedeploy.conftest import OVER
+from tests.waiting import eventually
 
 HANDLER = "exports.handler = async () => ({ version: process.env.AWS_LAMBDA_FUNCTION_VERSION });"
 HOOK = """
@@ -30,7 +32,6 @@ def handler(event, context):
             deploymentId=event["DeploymentId"],
             lifecycleEventHookExecutionId=event["LifecycleEventHookExecutionId"], status=status)
 """
-OVER = {"Succeeded", "Failed", "Stopped"}
 
 
 @dataclass
@@ -90,7 +91,7 @@ class Live:
         return self.api.get_deployment(deploymentId=deployment)["deploymentInfo"]
 
     def over(self, deployment: str) -> dict[str, Any]:
-        return until(lambda: self.info(deployment)["status"] in OVER and self.info(deployment), deployment)  # fmt: skip
+        return eventually(lambda: self.info(deployment), enough=lambda info: info["status"] in OVER)
 
     def target(self, deployment: str) -> dict[str, Any]:
         [target] = self.api.list_deployment_targets(deploymentId=deployment)["targetIds"]
@@ -150,7 +151,7 @@ def test_a_canary_gets_its_share_of_the_traffic(live: Live) -> None:
     live = live.make()
     config = live.config("Canary", 20, 60)  # a minute in the lab
     deployment = live.deploy(deploymentConfigName=config)
-    until(lambda: live.alias() == ("1", {"2": 0.2}), "the canary is out")
+    eventually(lambda: live.alias() == ("1", {"2": 0.2}), what="the canary is out")
     count = 200
     seen = Counter(live.functions.call(f"{live.name}:live")[0]["version"] for _ in range(count))
     assert live.alias() == ("1", {"2": 0.2}), "the canary was over before it was measured"
@@ -238,7 +239,7 @@ def test_an_alarm_stops_and_rolls_back(live: Live) -> None:
         autoRollbackConfiguration={"enabled": True, "events": ["DEPLOYMENT_STOP_ON_ALARM"]},
     )
     deployment = live.deploy(deploymentConfigName=live.config("Canary", 10, 30))
-    until(lambda: live.alias() == ("1", {"2": 0.1}), "the canary is out")
+    eventually(lambda: live.alias() == ("1", {"2": 0.1}), what="the canary is out")
     cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="errors")
     info = live.over(deployment)
     assert (info["status"], info["errorInformation"]["code"]) == ("Stopped", "ALARM_ACTIVE")
@@ -253,7 +254,7 @@ def test_a_second_deployment_is_refused_while_one_runs(live: Live) -> None:
     )
     with pytest.raises(ClientError, match="DeploymentLimitExceeded"):
         live.deploy()
-    until(lambda: live.alias()[1], "the canary is out")
+    eventually(lambda: live.alias()[1], what="the canary is out")
     live.api.stop_deployment(deploymentId=deployment, autoRollbackEnabled=True)
     info = live.over(deployment)
     assert info["errorInformation"]["code"] == "MANUAL_STOP"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.cloud.test_balancer import eventually
 from tests.codedeploy.test_traffic import TRAFFIC, Site, release
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

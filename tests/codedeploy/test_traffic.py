@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.cloud.test_balancer import eventually
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.cloud.test_balancer import eventually
+from tests.waiting import eventually
 
 SPEC = {"appspec.yml": "version: 0.0\nos: linux\n"}
 

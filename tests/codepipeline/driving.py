@@ -10,14 +10,13 @@ import contextlib
 import json
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from tests.codepipeline.test_declarations import APPROVAL, SOURCE_ACTION
+from tests.waiting import eventually
 
 TERMINAL = {"Succeeded", "Failed", "Stopped", "Superseded", "Cancelled"}
 NAME = "driven"  # of the role, the artifact bucket and the repository
@@ -173,7 +172,7 @@ class Driven:
             running = [item for item in actions if item["status"] == "InProgress"]
             return all(map(self._waits_for_us, running)) and self._rules_wait()
 
-        self.seen = until(waits, still, "nothing moves")
+        self.seen = eventually(waits, enough=still, what="nothing moves")
         return self.seen
 
     def take_jobs(self) -> None:
@@ -207,7 +206,12 @@ class Driven:
         found = here(self.seen)
         if len(found) != 1:
             asked = f"one {path} in progress"
-            found = until(lambda: here(self.actions()), lambda runs: len(runs) == 1, asked, 5)
+            found = eventually(
+                lambda: here(self.actions()),
+                enough=lambda runs: len(runs) == 1,
+                what=asked,
+                seconds=5,
+            )
         return found[0]
 
     def answer(self, run: dict[str, Any], status: str, token: str | None = None) -> None:
@@ -247,7 +251,7 @@ class Driven:
                     self.api.stop_pipeline_execution(
                         pipelineName=self.name, pipelineExecutionId=execution, abandon=True
                     )
-        until(self.statuses, lambda now: set(now.values()) <= TERMINAL, "all end")
+        eventually(self.statuses, enough=lambda now: set(now.values()) <= TERMINAL, what="all end")
 
     def _waits_for_us(self, action: dict[str, Any]) -> bool:
         kind = action["input"]["actionTypeId"]
@@ -273,14 +277,3 @@ def _rule_waits(rule: dict[str, Any]) -> bool:
 def path_of(run: dict[str, Any]) -> str:
     """`Stage/Action`."""
     return f"{run['stageName']}/{run['actionName']}"
-
-
-def until(
-    read: Callable[[], Any], enough: Callable[[Any], bool], what: str, seconds: float = 20
-) -> Any:
-    """Read until it is enough."""
-    deadline, pauses = time.monotonic() + seconds, iter(PAUSE_SECONDS)
-    while not enough(found := read()):
-        assert time.monotonic() < deadline, f"{what}: {found}"
-        time.sleep(next(pauses, PAUSE_SECONDS[-1]))
-    return found

@@ -11,7 +11,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.codepipeline.driving import NAME, Driven, Ground, approval, path_of, source, until, work
+from tests.codepipeline.driving import NAME, Driven, Ground, approval, path_of, source, work
+from tests.waiting import eventually
 
 KINDS = ("beforeEntry", "onSuccess", "onFailure")
 Case = dict[str, Any]
@@ -224,7 +225,9 @@ class Player:
     def until(self, label: str, status: str) -> None:
         """Wait for what the clock brings."""
         wanted = self.driven.labels[label]
-        until(self.driven.statuses, lambda now: now[wanted] == status, f"{label} {status}")
+        eventually(
+            self.driven.statuses, enough=lambda now: now[wanted] == status, what=f"{label} {status}"
+        )
 
     def delete(self) -> None:
         self.driven.close()

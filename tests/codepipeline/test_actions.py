@@ -15,7 +15,8 @@ from uuid import uuid4
 import pytest
 
 from tests.cloud.test_functions import zipped
-from tests.codepipeline.test_sources import Account, action, names, until
+from tests.codepipeline.test_sources import Account, action, names
+from tests.waiting import eventually
 
 
 def archive(files: dict[str, str], links: dict[str, str] | None = None) -> bytes:
@@ -100,7 +101,7 @@ def test_revisions_of_an_object_can_be_overridden(account: Account) -> None:
             runs = [run for run in found if run["actionName"] == "Site"]
             return runs and runs[0]["status"] != "InProgress" and runs[0]
 
-        return until(read, "the source ends")["output"]["outputVariables"]
+        return eventually(read, what="the source ends")["output"]["outputVariables"]
 
     assert start("S3_OBJECT_VERSION_ID", site.version)["VersionId"] == site.version
     assert start("S3_OBJECT_KEY", "other.zip")["VersionId"] == other
@@ -136,7 +137,9 @@ def test_an_event_of_the_bucket_starts_the_pipeline(account: Account) -> None:
     arn = f"arn:aws:codepipeline:us-east-1:123456789012:{pipeline}"
     events.put_targets(Rule=rule, Targets=[{"Id": "1", "Arn": arn, "RoleArn": role["Role"]["Arn"]}])
     site.put({"index.html": "two"})
-    runs = until(lambda: len(account.runs(pipeline)) == 2 and account.runs(pipeline), "started")
+    runs = eventually(
+        lambda: len(account.runs(pipeline)) == 2 and account.runs(pipeline), what="started"
+    )
     assert runs[0]["trigger"]["triggerType"] == "CloudWatchEvent"
 
 
@@ -145,7 +148,9 @@ def test_polling_sees_a_new_object(account: Account) -> None:
     pipeline = account.pipeline(site.source(PollForSourceChanges="true"))
     account.action_run(pipeline, "Site")
     site.put({"index.html": "two"})
-    runs = until(lambda: len(account.runs(pipeline)) == 2 and account.runs(pipeline), "polled")
+    runs = eventually(
+        lambda: len(account.runs(pipeline)) == 2 and account.runs(pipeline), what="polled"
+    )
     assert runs[0]["trigger"]["triggerType"] == "PollForSourceChanges"
 
 

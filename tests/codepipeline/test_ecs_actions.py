@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.cloud.test_balancer import eventually, get
+from tests.cloud.test_balancer import get
 from tests.cloud.test_containers import Cluster, cluster  # noqa: F401
 from tests.codedeploy.test_ecs import SERVER, Service, role, service  # noqa: F401
 from tests.codepipeline.test_actions import Site
 from tests.codepipeline.test_sources import Account, action
 from tests.conftest import Aws
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 

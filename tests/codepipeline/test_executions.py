@@ -8,22 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.codepipeline.test_declarations import APPROVAL, SOURCE_ACTION
-
-
-def until(read: Callable[[], Any], enough: Callable[[Any], bool], what: str = "") -> Any:
-    deadline = time.monotonic() + 10
-    while not enough(found := read()):
-        assert time.monotonic() < deadline, f"{what}: {found}"
-        time.sleep(0.01)
-    return found
+from tests.waiting import eventually
 
 
 class Pipeline:
@@ -68,7 +59,7 @@ class Pipeline:
             inside = state.get("latestExecution", {}).get("pipelineExecutionId")
             return bool(asking) and execution in (None, inside)
 
-        state = until(lambda: self.state(stage), ready, f"{stage} asks")
+        state = eventually(lambda: self.state(stage), enough=ready, what=f"{stage} asks")
         return state["actionStates"][0]["latestExecution"]["token"]
 
     def answer(self, stage: str, status: str = "Approved", token: str | None = None) -> None:
@@ -81,7 +72,11 @@ class Pipeline:
         )
 
     def wait_status(self, execution: str, *wanted: str) -> None:
-        until(lambda: self.statuses()[execution], lambda status: status in wanted, execution)
+        eventually(
+            lambda: self.statuses()[execution],
+            enough=lambda status: status in wanted,
+            what=execution,
+        )
 
     def close(self) -> None:
         self.api.delete_pipeline(name=self.name)
@@ -132,7 +127,7 @@ def test_an_execution_passes_every_stage_in_order(pipeline: Pipeline) -> None:
 def test_a_newer_execution_supersedes_the_one_that_waits(pipeline: Pipeline) -> None:
     first = next(iter(pipeline.statuses()))
     second = pipeline.start()
-    until(lambda: pipeline.state("One").get("inboundExecution", {}), bool)
+    eventually(lambda: pipeline.state("One").get("inboundExecution", {}), enough=bool)
     third = pipeline.start()
     pipeline.wait_status(second, "Superseded")
     assert pipeline.statuses()[first] == "InProgress"
@@ -144,7 +139,7 @@ def test_a_newer_execution_supersedes_the_one_that_waits(pipeline: Pipeline) -> 
 def test_a_rejection_fails_the_stage_and_lets_the_next_one_in(pipeline: Pipeline) -> None:
     first = next(iter(pipeline.statuses()))
     second = pipeline.start()
-    until(lambda: pipeline.state("One").get("inboundExecution", {}), bool)
+    eventually(lambda: pipeline.state("One").get("inboundExecution", {}), enough=bool)
     pipeline.answer("One", "Rejected")
     pipeline.wait_status(first, "Failed")
     pipeline.wait_asking("One", second)
@@ -167,7 +162,7 @@ def test_a_disabled_transition_holds_executions_until_it_is_enabled(pipeline: Pi
     assert transition["lastChangedBy"].endswith("user/learner")
     first = next(iter(pipeline.statuses()))
     pipeline.answer("One")
-    until(lambda: pipeline.state("Two").get("inboundExecution", {}), bool)
+    eventually(lambda: pipeline.state("Two").get("inboundExecution", {}), enough=bool)
     assert pipeline.statuses()[first] == "InProgress"
     pipeline.api.enable_stage_transition(**change)
     pipeline.wait_asking("Two", first)

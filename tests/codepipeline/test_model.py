@@ -35,9 +35,9 @@ from tests.codepipeline.driving import (
     make_ground,
     path_of,
     source,
-    until,
     work,
 )
+from tests.waiting import eventually
 
 MODES = ("SUPERSEDED", "QUEUED", "PARALLEL")
 STAGES = ("One", "Two", "Three")
@@ -374,4 +374,6 @@ def test_whatever_is_done_to_pipelines_the_rules_hold(ground: Ground) -> None:
     )
     run_state_machine_as_test(Flow, settings=steps)
     print(f"\n{next(Flow.numbers)} pipelines: {dict(Flow.made)}")
-    until(server.num_threads, lambda now: now <= threads + SPARE_THREADS, "threads end")
+    eventually(
+        server.num_threads, enough=lambda now: now <= threads + SPARE_THREADS, what="threads end"
+    )

@@ -12,7 +12,6 @@ import subprocess
 import time
 import urllib.request
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,17 +20,11 @@ from uuid import uuid4
 import pytest
 import yaml
 
+from tests.waiting import eventually
+
 IDENTITY = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
 TERMINAL = {"Succeeded", "Failed", "Stopped", "Superseded", "Cancelled"}
 TABLE = yaml.safe_load(Path(__file__).with_name("triggers.yaml").read_text())
-
-
-def until(read: Callable[[], Any], what: str, seconds: float = 15) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := read()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-    return found
 
 
 @dataclass
@@ -137,7 +130,7 @@ class Account:
             runs = self.runs(pipeline)
             return len(runs) >= count and all(r["status"] in TERMINAL for r in runs) and runs
 
-        return until(read, f"{pipeline} ends", 30)
+        return eventually(read, what=f"{pipeline} ends", seconds=30)
 
     def action_run(self, pipeline: str, name: str) -> dict[str, Any]:
         def read() -> Any:
@@ -145,7 +138,7 @@ class Account:
             runs = [r for r in found["actionExecutionDetails"] if r["actionName"] == name]
             return runs and runs[0]["status"] != "InProgress" and runs[0]
 
-        return until(read, f"{name} ends", 30)
+        return eventually(read, what=f"{name} ends", seconds=30)
 
     def artifact(self, run: dict[str, Any], name: str) -> bytes:
         [found] = [item for item in run["output"]["outputArtifacts"] if item["name"] == name]
@@ -293,7 +286,9 @@ def test_polling_starts_an_execution_for_a_new_commit(account: Account, server: 
     account.action_run(pipeline, "Shop")
     server.push({"more": "1"}, "second")
     push()
-    runs = until(lambda: len(account.runs(pipeline)) == 2 and account.runs(pipeline), "polled")
+    runs = eventually(
+        lambda: len(account.runs(pipeline)) == 2 and account.runs(pipeline), what="polled"
+    )
     assert runs[0]["trigger"]["triggerType"] == "PollForSourceChanges"
 
 
@@ -308,7 +303,9 @@ def test_a_push_to_the_branch_behind_a_connection_starts_an_execution(
     time.sleep(1.5)  # until the first look, which only remembers
     server.push({"x": "1"}, "elsewhere", branch="topic")
     server.push({"more": "1"}, "second")
-    runs = until(lambda: len(account.runs(pipeline)) == 2 and account.runs(pipeline), "triggered")
+    runs = eventually(
+        lambda: len(account.runs(pipeline)) == 2 and account.runs(pipeline), what="triggered"
+    )
     assert runs[0]["trigger"]["triggerType"] == "WebhookV2"
     assert len(account.runs(quiet)) == 1
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from pathlib import Path
 
 import boto3
@@ -13,6 +12,7 @@ import pytest
 
 from labkit.cloud import launcher
 from labkit.cloud.processes import Processes
+from tests.waiting import eventually
 
 
 @pytest.mark.slow
@@ -45,11 +45,7 @@ def test_down_in_the_middle_of_a_build(tmp_path: Path) -> None:
         serviceRole=role["Role"]["Arn"],
     )  # fmt: skip
     codebuild.start_build(projectName="long")
-    deadline = time.monotonic() + 20
-    while len(Processes(tmp_path).find()) < 5 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    started = Processes(tmp_path).find()
-    assert len(started) >= 5, started
+    eventually(Processes(tmp_path).find, enough=lambda started: len(started) >= 5)
     launcher.down(tmp_path)
     assert Processes(tmp_path).find() == []
     left = [

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from labkit import Lab
 from labkit.observe import wait_for_deployment, wait_for_execution
 from labkit.provision import left_over, pipeline, provision, source, tear_down
+from tests.waiting import eventually
 
 BIN = Path(sys.executable).parent
 
@@ -200,7 +200,4 @@ def test_tear_down_leaves_nothing_and_no_process(lab: Any, lab_environment: Any)
     assert on_hosts()
     tear_down(lab)
     assert left_over(lab) == []
-    deadline = time.monotonic() + 5
-    while on_hosts() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert on_hosts() == []
+    eventually(on_hosts, enough=lambda found: found == [])

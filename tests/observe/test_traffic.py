@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from labkit import observe
-from tests.cloud.test_balancer import Site, eventually
+from tests.cloud.test_balancer import Site
+from tests.waiting import eventually
 
 
 def test_every_request_is_noted_with_its_version_and_user() -> None:
