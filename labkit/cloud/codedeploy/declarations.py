@@ -5,11 +5,10 @@ AWS page: "AWS CodeDeploy API Reference".
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
-from labkit.cloud.codedeploy import triggers
+from labkit.cloud.codedeploy.checks import MOST_MINUTES, check_group, check_revision
 from labkit.cloud.codedeploy.models import (
     PLATFORMS,
     Application,
@@ -21,21 +20,10 @@ from labkit.cloud.codedeploy.models import (
     predefined,
     style_of,
 )
-from labkit.cloud.codedeploy.servers import scaling_groups, tag_groups
-from labkit.cloud.codedeploy.traffic import target_group_names
+from labkit.cloud.codedeploy.servers import scaling_groups
 from labkit.cloud.service import AWSError, Service, page
 
 Answer = dict[str, Any]
-
-_MOST_MINUTES = 2880  # of one step; "CodeDeploy limits"
-_MOST_ALARMS = 10
-_BUNDLES = ("zip", "tar", "tgz")
-# What a deployment group may ask for, and the lab does not do.
-_NOT_YET = (
-    "onPremisesInstanceTagFilters",
-    "onPremisesTagSet",
-    "terminationHookEnabled",
-)
 
 
 class Declarations(Service):
@@ -111,7 +99,7 @@ class Declarations(Service):
             )
         declared = {"deploymentGroupName": deploymentGroupName, **declared}
         declared.pop("tags", None)
-        self._check_group(declared, application.platform)
+        check_group(self.backend, declared, application.platform)
         made = Group(applicationName, declared, platform=application.platform)
         application.groups[made.name] = made
         return {"deploymentGroupId": made.id}
@@ -127,7 +115,7 @@ class Declarations(Service):
         group = self.backend.group(applicationName, currentDeploymentGroupName)
         name = newDeploymentGroupName or currentDeploymentGroupName
         declared = {**group.declared, **changes, "deploymentGroupName": name}
-        self._check_group(declared, application.platform)
+        check_group(self.backend, declared, application.platform)
         with group.lock:
             del application.groups[currentDeploymentGroupName]
             group.declared = declared
@@ -300,33 +288,6 @@ class Declarations(Service):
 
     # within
 
-    def _check_group(self, declared: Answer, platform: str) -> None:
-        for key in _NOT_YET:
-            if declared.get(key):
-                raise AWSError(
-                    "InvalidInputException", f"The lab's local AWS does not support {key} yet"
-                )
-        check_alarms(declared.get("alarmConfiguration"))
-        _check_triggers(declared.get("triggerConfigurations") or [])
-        _check_style(declared, platform)
-        if platform != "Server" and (declared.get("ec2TagFilters") or declared.get("ec2TagSet")):
-            raise AWSError(
-                "InvalidEC2TagException", f"Deployment groups of {platform} have no EC2 tags"
-            )
-        if declared.get("deploymentConfigName"):
-            config = self.backend.config(declared["deploymentConfigName"])
-            if config.platform != platform:
-                raise AWSError(
-                    "InvalidDeploymentConfigNameException",
-                    f"{config.name} is a configuration of the platform {config.platform}, not {platform}",
-                )
-        if declared.get("ec2TagFilters") and declared.get("ec2TagSet"):
-            raise AWSError(
-                "InvalidEC2TagCombinationException",
-                "A deployment group takes ec2TagFilters or ec2TagSet, not both",
-            )
-        _check_tags(declared)
-
     def _group_fields(self, group: Group) -> Answer:
         shown = {
             "applicationName": group.application,
@@ -367,124 +328,6 @@ class Declarations(Service):
         return self.backend.applications[name]
 
 
-def _check_triggers(given: list[Answer]) -> None:
-    """AWS page: "TriggerConfig" in the CodeDeploy API Reference."""
-    if len(given) > triggers.MOST:
-        raise AWSError(
-            "TriggerTargetsLimitExceededException",
-            f"A deployment group takes at most {triggers.MOST} triggers",
-        )
-    for trigger in given:
-        for key in ("triggerName", "triggerTargetArn", "triggerEvents"):
-            if not trigger.get(key):
-                raise AWSError("InvalidTriggerConfigException", f"A trigger needs a {key}")
-        if ":sns:" not in trigger["triggerTargetArn"]:
-            raise AWSError(
-                "InvalidTriggerConfigException",
-                f"{trigger['triggerTargetArn']} is not the ARN of an SNS topic",
-            )
-
-
-def _check_tags(declared: Answer) -> None:
-    for tag in (tag for filters in tag_groups(declared) for tag in filters):
-        needed = "Value" if tag.get("Type") == "VALUE_ONLY" else "Key"
-        if not tag.get(needed):
-            raise AWSError("InvalidEC2TagException", f"The tag filter {tag} has no {needed}")
-
-
-def _check_style(declared: Answer, platform: str) -> None:
-    """AWS page: "DeploymentStyle" in the CodeDeploy API Reference."""
-    style = {**style_of(platform), **(declared.get("deploymentStyle") or {})}
-    if platform != "Server":
-        if style != style_of(platform):
-            raise AWSError(
-                "InvalidDeploymentStyleException",
-                f"Deployments of the platform {platform} are BLUE_GREEN and WITH_TRAFFIC_CONTROL",
-            )
-        if platform == "ECS":
-            _check_ecs(declared)
-        return
-    balanced = style["deploymentOption"] == "WITH_TRAFFIC_CONTROL"
-    info = declared.get("loadBalancerInfo") or {}
-    if info.get("elbInfoList"):
-        raise AWSError(
-            "InvalidLoadBalancerInfoException",
-            "The lab's local AWS has no Classic Load Balancers; use targetGroupInfoList",
-        )
-    if info.get("targetGroupPairInfoList"):
-        raise AWSError(
-            "InvalidLoadBalancerInfoException",
-            "targetGroupPairInfoList is for deployments of the platform ECS",
-        )
-    if balanced and not target_group_names(info):
-        raise AWSError(
-            "InvalidLoadBalancerInfoException",
-            "A deployment group WITH_TRAFFIC_CONTROL needs a loadBalancerInfo that names a target group",
-        )
-    if style["deploymentType"] == "BLUE_GREEN":
-        _check_blue_green(declared, balanced)
-
-
-def _check_ecs(declared: Answer) -> None:
-    """AWS page: "Create a deployment group for an Amazon ECS deployment"."""
-    services = declared.get("ecsServices") or []
-    if len(services) != 1 or not all(
-        services[0].get(one) for one in ("serviceName", "clusterName")
-    ):
-        raise AWSError(
-            "InvalidECSServiceException",
-            "A deployment group of ECS names one service and its cluster",
-        )
-    pairs = (declared.get("loadBalancerInfo") or {}).get("targetGroupPairInfoList") or []
-    routes = [(one.get("prodTrafficRoute") or {}).get("listenerArns") or [] for one in pairs]
-    if len(pairs) != 1 or len(pairs[0].get("targetGroups") or []) != 2 or len(routes[0]) != 1:
-        raise AWSError(
-            "InvalidLoadBalancerInfoException",
-            "A deployment group of ECS has one target group pair: two target groups and the "
-            "listener of the production traffic",
-        )
-    if not declared.get("blueGreenDeploymentConfiguration"):
-        raise AWSError(
-            "InvalidBlueGreenDeploymentConfigurationException",
-            "A deployment group of ECS needs a blueGreenDeploymentConfiguration",
-        )
-
-
-def _check_blue_green(declared: Answer, balanced: bool) -> None:
-    if not balanced:
-        raise AWSError(
-            "InvalidDeploymentStyleException",
-            "A blue/green deployment of servers is WITH_TRAFFIC_CONTROL",
-        )
-    options = declared.get("blueGreenDeploymentConfiguration") or {}
-    ready = options.get("deploymentReadyOption") or {}
-    way = (options.get("greenFleetProvisioningOption") or {}).get("action")
-    end = options.get("terminateBlueInstancesOnDeploymentSuccess") or {}
-    fault = None
-    if not options:
-        fault = "A BLUE_GREEN deployment group needs a blueGreenDeploymentConfiguration"
-    elif way == "COPY_AUTO_SCALING_GROUP" and len(scaling_groups(declared)) != 1:
-        fault = "COPY_AUTO_SCALING_GROUP needs exactly one Auto Scaling group"
-    elif ready.get("waitTimeInMinutes") and ready.get("actionOnTimeout") != "STOP_DEPLOYMENT":
-        fault = "waitTimeInMinutes applies to the actionOnTimeout STOP_DEPLOYMENT only"
-    elif not 0 <= (end.get("terminationWaitTimeInMinutes") or 0) <= _MOST_MINUTES:
-        fault = f"terminationWaitTimeInMinutes must be 0 to {_MOST_MINUTES}"
-    if fault:
-        raise AWSError("InvalidBlueGreenDeploymentConfigurationException", fault)
-
-
-def check_alarms(configuration: Answer | None) -> None:
-    """Raises AWSError: InvalidAlarmConfigException."""
-    given = configuration or {}
-    if given.get("enabled") and not given.get("alarms"):
-        raise AWSError("InvalidAlarmConfigException", "An enabled alarm configuration needs alarms")
-    if len(given.get("alarms") or []) > _MOST_ALARMS:
-        raise AWSError(
-            "AlarmsLimitExceededException",
-            f"A deployment group takes at most {_MOST_ALARMS} alarms",
-        )
-
-
 def _hosts_config(name: str, hosts: Answer | None, routing: Answer | None) -> Config:
     if routing:
         raise AWSError(
@@ -523,54 +366,12 @@ def _traffic_config(
     }[kind]
     step = (routing or {}).get(key) or {}
     share, interval = step.get(f"{prefix}Percentage", 0), step.get(f"{prefix}Interval", 0)
-    if not 1 <= share <= 99 or not 1 <= interval <= _MOST_MINUTES:
+    if not 1 <= share <= 99 or not 1 <= interval <= MOST_MINUTES:
         raise AWSError(
             "InvalidTrafficRoutingConfigurationException",
-            f"{key} needs a percentage of 1 to 99 and an interval of 1 to {_MOST_MINUTES} minutes",
+            f"{key} needs a percentage of 1 to 99 and an interval of 1 to {MOST_MINUTES} minutes",
         )
     return Config(name, kind, share, interval, platform)
-
-
-def check_revision(revision: Answer, platform: str = "Server") -> None:
-    """Refuse a revision that the platform cannot deploy.
-
-    Raises:
-        AWSError: InvalidRevisionException.
-    """
-    kind = revision.get("revisionType")
-    if platform != "Server" and kind in ("AppSpecContent", "String"):
-        given = revision.get("appSpecContent" if kind == "AppSpecContent" else "string") or {}
-        if not given.get("content"):
-            raise AWSError("InvalidRevisionException", "The revision has no content")
-        return
-    if platform == "Server" and kind == "GitHub":
-        _check_github(revision.get("gitHubLocation") or {})
-        return
-    location = revision.get("s3Location") or {}
-    if kind != "S3":
-        raise AWSError(
-            "InvalidRevisionException",
-            f"The lab's local AWS does not support revisionType {kind} on the Server platform yet",
-        )
-    if not location.get("bucket") or not location.get("key"):
-        raise AWSError("InvalidRevisionException", "The revision needs a bucket and a key")
-    if platform != "Server":
-        if location.get("bundleType", "YAML") not in ("YAML", "JSON"):
-            raise AWSError("InvalidRevisionException", "The bundleType must be YAML or JSON")
-        return
-    if location.get("bundleType", "zip") not in _BUNDLES:
-        raise AWSError(
-            "InvalidRevisionException",
-            f"bundleType {location['bundleType']} is not one of {', '.join(_BUNDLES)}",
-        )
-
-
-def _check_github(location: Answer) -> None:
-    """AWS page: "GitHubLocation" in the CodeDeploy API Reference."""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", location.get("repository") or ""):
-        raise AWSError("InvalidRevisionException", "The repository must be given as account/name")
-    if not re.fullmatch(r"[0-9a-f]{40}", location.get("commitId") or ""):
-        raise AWSError("InvalidRevisionException", "The commitId must be a full SHA1 commit ID")
 
 
 def register(application: Application, revision: Answer, description: str | None) -> None:

@@ -365,6 +365,7 @@ class CodeDeployBackend(BaseBackend):
         self.applications: dict[str, Application] = {}
         self.deployments: dict[str, Deployment] = {}
         self.configs: dict[str, Config] = {}
+        self.on_premises: dict[str, Any] = {}  # onpremises.OnPremisesInstance, by name
 
     def application(self, name: str) -> Application:
         """Raises AWSError: ApplicationDoesNotExistException."""

@@ -18,7 +18,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud.clients import Session
-from labkit.cloud.codedeploy import watching
+from labkit.cloud.codedeploy import onpremises, watching
 from labkit.cloud.codedeploy.agent import GONE, Agent, EventError
 from labkit.cloud.codedeploy.models import (
     ALLOW,
@@ -154,8 +154,12 @@ class Servers(Strategy):
                 failures = sum(target.status == "Failed" for target in every)
 
     def _zones(self, targets: list[Target]) -> list[list[Target]]:
-        """The targets by Availability Zone, in the order of the zones' names."""
-        ids = [target.instance_id for target in targets]
+        """The targets by Availability Zone, in the order of the zones' names; those without first."""
+        ids = [
+            target.instance_id
+            for target in targets
+            if target.instance_id not in self.backend.on_premises
+        ]
         found = self.session.client("ec2").describe_instances(InstanceIds=ids)["Reservations"]
         zone_of = {
             one["InstanceId"]: one["Placement"]["AvailabilityZone"]
@@ -164,7 +168,7 @@ class Servers(Strategy):
         }
         zones: dict[str, list[Target]] = {}
         for target in targets:
-            zones.setdefault(zone_of[target.instance_id], []).append(target)
+            zones.setdefault(zone_of.get(target.instance_id, ""), []).append(target)
         return [zones[name] for name in sorted(zones)]
 
     # one host
@@ -172,7 +176,7 @@ class Servers(Strategy):
     def walk(self, target: Target, names: tuple[str, ...], last: bool) -> None:
         """These lifecycle events on one host, in order; the first failure ends them."""
         self.set_status(target, "InProgress")
-        host = hosts.find(target.instance_id, self.backend.region_name, self.backend.account_id)
+        host = self._host(target.instance_id)
         agent = Agent(host, self.deployment) if host else None
         good = True
         for event in [event for event in target.events if event.name in names]:
@@ -203,7 +207,7 @@ class Servers(Strategy):
             if event.name in ("BlockTraffic", "AllowTraffic"):
                 return self._move_traffic(target, event.name)
             # an instance may have been stopped or terminated since the last event
-            if agent is None or not _runs(agent.host):
+            if agent is None or not agent.host.runs:
                 return EventError("UnknownError", GONE)
             agent.perform(event.name)
         except watching.Stopped:
@@ -224,10 +228,16 @@ class Servers(Strategy):
             fault = str(error)
         return EventError("UnknownError", fault) if fault else None
 
-    def target(self, instance: str, names: tuple[str, ...], label: str | None = None) -> Target:
-        arn = (
-            f"arn:aws:ec2:{self.backend.region_name}:{self.backend.account_id}:instance/{instance}"
+    def _host(self, name: str) -> hosts.Host | None:
+        backend = self.backend
+        return onpremises.find(backend, name) or hosts.find(
+            name, backend.region_name, backend.account_id
         )
+
+    def target(self, instance: str, names: tuple[str, ...], label: str | None = None) -> Target:
+        place = f"{self.backend.region_name}:{self.backend.account_id}:instance"
+        known = self.backend.on_premises.get(instance)
+        arn = known.arn if known else f"arn:aws:ec2:{place}/{instance}"
         return Target(instance, arn, events=[LifecycleEvent(name) for name in names], label=label)
 
     # which hosts
@@ -259,7 +269,8 @@ class Servers(Strategy):
             ) from error
         except BotoCoreError as error:
             raise DeploymentFailed("INTERNAL_ERROR", str(error)) from error
-        return sorted((tagged or set()) | set(scaled))
+        here = onpremises.tagged(self.backend, declared)
+        return sorted({*(tagged or ()), *scaled, *here})
 
 
 def tag_groups(declared: Fields) -> list[list[dict[str, str]]]:
@@ -324,10 +335,6 @@ def _order(group: Group, instance_id: str) -> tuple[bool, int]:
     revision = group.revisions.get(instance_id)
     age = 0 if revision is None else 2 if revision == group.target_revision else 1
     return group.health.get(instance_id, False), age
-
-
-def _runs(host: hosts.Host) -> bool:
-    return hosts.find(host.instance_id, host.region, host.account_id) is not None
 
 
 def _diagnostics(error: EventError | None) -> dict[str, str]:

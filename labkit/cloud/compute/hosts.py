@@ -57,13 +57,18 @@ class Host:
     profile_arn: str | None
 
     @property
+    def directory(self) -> str:
+        """The name of its directory, and of the owner of its processes."""
+        return self.instance_id
+
+    @property
     def root(self) -> Path:
         """The directory that stands for the host's `/`."""
-        return runtime.current().directory("hosts", self.instance_id)
+        return runtime.current().directory("hosts", self.directory)
 
     @property
     def owner(self) -> str:
-        return f"host/{self.instance_id}"
+        return f"host/{self.directory}"
 
     @property
     def arn(self) -> str:
@@ -183,6 +188,12 @@ def find(instance_id: str, region: str, account_id: str) -> Host | None:
     if port is None:
         return None
     return Host(instance_id, region, account_id, port, _profile_arn(instance))
+
+
+def remove(host: Host) -> None:
+    """End a host's processes, and remove its directory."""
+    runtime.current().processes.end(host.owner, grace_seconds=2)
+    shutil.rmtree(host.root, ignore_errors=True)
 
 
 def _running(instance_id: str, region: str, account_id: str) -> Any:
