@@ -17,6 +17,7 @@ from labkit.observe.charts import Chart, chart_times
 from labkit.observe.costs import chart_costs, costs, estimate, prices, usage
 from labkit.observe.deployments import chart_deployments, deployment_outcomes, lifecycle_events
 from labkit.observe.executions import actions, chart_race, chart_timeline, executions
+from labkit.observe.routing import shares
 from labkit.observe.snapshot import Snapshot, snapshot
 from labkit.observe.traffic import Load, chart_traffic, traffic_summary
 from labkit.observe.waiting import (
@@ -55,6 +56,7 @@ __all__ = [
     "phase_grid",
     "prices",
     "reported_tests",
+    "shares",
     "snapshot",
     "traffic_summary",
     "usage",

@@ -1,6 +1,7 @@
 """Users of a site: requests at a steady rate, what they got, and a chart of it.
 
 Each request is one of `USERS` users', in turn, so that it can be said how many of them saw an error.
+Beside it, where the load balancer sent the requests at the time.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -16,12 +18,14 @@ from typing import Any
 
 import aiohttp
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from labkit.observe.charts import COLOURS, HATCHES, Chart, empty, legend
 
 USERS = 200
 BIN_SECONDS = 0.25
+LOOK_SECONDS = 0.2
 _COLUMNS = ["at", "status", "version", "seconds", "user"]
 _ERROR = "error"
 
@@ -33,16 +37,22 @@ class Load:
     Args:
         url: what is asked for.
         per_second: how many requests a second.
+        shares: reads the percentage of the traffic by where it goes (`observe.shares`).
     """
 
     url: str
     per_second: float = 100.0
+    shares: Callable[[], Mapping[str, float]] | None = None
     rows: list[tuple[datetime, int, str, float, int]] = field(default_factory=list)
+    looks: list[tuple[datetime, Mapping[str, float]]] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Load:
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._ask()), daemon=True)
-        self._thread.start()
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="load")
+        self._work = [
+            self._pool.submit(lambda: asyncio.run(self._ask())),
+            self._pool.submit(self._look),
+        ]
         return self
 
     def __exit__(
@@ -52,12 +62,26 @@ class Load:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
-        self._thread.join()
+        self._pool.shutdown()
+        for work in self._work:
+            work.result()
 
     @property
     def requests(self) -> pd.DataFrame:
         """A row for each request: at (UTC), status (0 for none), version, seconds, user."""
         return pd.DataFrame(self.rows, columns=_COLUMNS).sort_values("at", ignore_index=True)
+
+    @property
+    def weights(self) -> pd.DataFrame:
+        """A row for each look at the shares, by time (UTC); a column for each place, in percent."""
+        times, seen = [at for at, _ in self.looks], [dict(found) for _, found in self.looks]
+        return pd.DataFrame(seen, index=pd.DatetimeIndex(times, name="at")).fillna(0.0)
+
+    def _look(self) -> None:
+        while self.shares is not None:
+            self.looks.append((datetime.now(UTC), self.shares()))
+            if self._over.wait(LOOK_SECONDS):
+                break
 
     async def _ask(self) -> None:
         timeout = aiohttp.ClientTimeout(total=10)
@@ -104,21 +128,53 @@ def chart_traffic(
     requests: pd.DataFrame,
     moments: Mapping[str, datetime] | None = None,
     title: str = "Requests a second, by who answered",
+    weights: pd.DataFrame | None = None,
 ) -> Chart:
     """Requests a second by version, errors on top, and moments as vertical lines.
 
     Args:
         requests: `Load.requests`.
         moments: what happened when: the alarm, the rollback, ...
+        weights: `Load.weights`, drawn below.
     """
     if requests.empty:
         return empty(title, "nothing has been asked yet")
     zero = requests["at"].min()
+    with_weights = weights is not None and not weights.empty
+    figure = Figure(figsize=(9, 4.6 if with_weights else 3.4), layout="constrained")
+    panels = figure.subplots(
+        2 if with_weights else 1,
+        sharex=True,
+        squeeze=False,
+        gridspec_kw={"height_ratios": [3, 1]} if with_weights else None,
+    )[:, 0]
+    _draw_requests(panels[0], requests, zero)
+    panels[0].set_title(title, loc="left", fontsize=11)
+    said = []
+    for number, (name, at) in enumerate((moments or {}).items()):
+        second = (pd.Timestamp(at).tz_convert("UTC") - zero).total_seconds()
+        for axes in panels:
+            style = ("--", ":", "-.")[number % 3]
+            axes.axvline(second, color="0.2", linestyle=style, label=name)
+        said.append(f"{name} at {second:.1f} s")
+    legend(panels[0])
+    if with_weights:
+        assert weights is not None
+        _draw_weights(panels[1], weights, zero)
+        said.append(f"the last shares: {_told(weights.iloc[-1])}")
+    panels[-1].set_xlabel("seconds since the first request")
+    summary = traffic_summary(requests)
+    whole = (
+        f"{summary['requests']} requests, {summary['failed %']} % failed, "
+        f"{summary.iloc[-1]} of {USERS} users saw an error"
+    )
+    return Chart(figure, f"{title}: {'; '.join([whole, *said])}.")
+
+
+def _draw_requests(axes: Axes, requests: pd.DataFrame, zero: pd.Timestamp) -> None:
     bins = ((requests["at"] - zero).dt.total_seconds() // BIN_SECONDS).astype(int)
     counts = requests.groupby([bins, "version"]).size().unstack(fill_value=0) / BIN_SECONDS
     versions = [*[one for one in counts.columns if one != _ERROR], _ERROR]
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    axes = figure.subplots()
     below: Any = 0.0
     for style, version in enumerate(versions):
         if version not in counts:
@@ -137,19 +193,26 @@ def chart_traffic(
             linewidth=0.4,
         )
         below = below + counts[version]
-    axes.set_title(title, loc="left", fontsize=11)
-    axes.set_xlabel("seconds since the first request")
     axes.set_ylabel("requests a second")
     axes.spines[["top", "right"]].set_visible(False)
-    said = []
-    for number, (name, at) in enumerate((moments or {}).items()):
-        second = (pd.Timestamp(at).tz_convert("UTC") - zero).total_seconds()
-        axes.axvline(second, color="0.2", linestyle=("--", ":", "-.")[number % 3], label=name)
-        said.append(f"{name} at {second:.1f} s")
-    legend(axes)
-    summary = traffic_summary(requests)
-    whole = (
-        f"{summary['requests']} requests, {summary['failed %']} % failed, "
-        f"{summary.iloc[-1]} of {USERS} users saw an error"
+
+
+def _draw_weights(axes: Axes, weights: pd.DataFrame, zero: pd.Timestamp) -> None:
+    """Shares on top of one another, in greys: the colours above are the versions'."""
+    seconds = (weights.index - zero).total_seconds()
+    names = sorted(weights.columns)
+    bands = axes.stackplot(seconds, *[weights[name] for name in names], labels=names, step="post")
+    for number, band in enumerate(bands):
+        band.set(facecolor=str(0.35 + 0.5 * number / max(len(names) - 1, 1)), edgecolor="white")
+        band.set_hatch(("", "//", "..", "xx")[number % 4])
+    axes.set_ylim(0, 100)
+    axes.set_ylabel("% of traffic to")
+    axes.spines[["top", "right"]].set_visible(False)
+    handles = dict(zip(names, bands, strict=True))
+    axes.legend(
+        handles.values(), handles, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False
     )
-    return Chart(figure, f"{title}: {'; '.join([whole, *said])}.")
+
+
+def _told(shares: pd.Series[Any]) -> str:
+    return ", ".join(f"{name} {share:.0f} %" for name, share in shares.items())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from labkit import observe
 from tests.cloud.test_balancer import Site
 from tests.waiting import eventually
@@ -40,3 +42,33 @@ def test_the_rate_is_kept() -> None:
         time.sleep(1)
     site.close()
     assert 35 <= len(load.requests) <= 55
+
+
+def test_the_shares_are_looked_at_meanwhile() -> None:
+    site, shares = Site("1"), {"blue": 100.0}
+    url = f"http://127.0.0.1:{site.port}/"
+    with observe.Load(url, shares=lambda: dict(shares)) as load:
+        eventually(lambda: len(load.rows) > 3 and len(load.looks) > 1)
+        shares.update(blue=90.0, green=10.0)
+        eventually(lambda: any("green" in seen for _, seen in load.looks))
+    site.close()
+    seen = load.weights
+    assert seen.iloc[0].to_dict() == {"blue": 100.0, "green": 0.0}
+    assert seen.iloc[-1].to_dict() == {"blue": 90.0, "green": 10.0}
+    chart = observe.chart_traffic(load.requests, weights=seen)
+    assert "the last shares: blue 90 %, green 10 %" in chart.alt
+    assert chart.figure.axes[1].get_ylabel() == "% of traffic to"
+
+
+def test_shares_that_cannot_be_read_are_told() -> None:
+    site = Site("1")
+
+    def broken() -> dict[str, float]:
+        raise LookupError("no such listener")
+
+    with (
+        pytest.raises(LookupError, match="no such listener"),
+        observe.Load(f"http://127.0.0.1:{site.port}/", shares=broken),
+    ):
+        pass
+    site.close()
