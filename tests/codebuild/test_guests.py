@@ -79,6 +79,14 @@ def test_a_build_sees_aws_directories_and_writes_only_its_own(bench: Any, tmp_pa
     assert not {"lab.json", "trail.jsonl", "logs"} & set(log)
 
 
+def test_what_programs_of_node_compile_is_there_for_the_next_build(bench: Any) -> None:
+    # "module.enableCompileCache()" in Node's documentation: below the directory for temporary files
+    build = bench.run(bench.project(source=spec('echo kept >"$TMPDIR/node-compile-cache/mine"')))
+    assert build["buildStatus"] == "SUCCEEDED", bench.log(build)
+    build = bench.run(bench.project(source=spec('cat "$TMPDIR/node-compile-cache/mine"')))
+    assert "kept" in bench.log(build)
+
+
 def test_docker_is_refused_and_says_why(bench: Any) -> None:
     environment = {
         "type": "LINUX_CONTAINER",

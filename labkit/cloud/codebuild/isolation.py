@@ -67,6 +67,10 @@ class Guest:
         """Make the directories that a build has from the start."""
         for path in (self.home, self.temporary, self.run):
             path.mkdir(parents=True, exist_ok=True)
+        # what npm compiles at its start is looked for here, and found on a machine that stays
+        compiled = self.temporary / "node-compile-cache"
+        if not compiled.is_symlink():
+            compiled.symlink_to(_kept()[0])
 
     def inside(self, path: Path) -> str:
         """The name that a path below the build's directory has for its commands."""
@@ -116,10 +120,15 @@ class Guest:
         for path in tools():
             yield from read_only(path)
         yield from read_only(lab.directory("tools"))
-        for path in (lab.directory("cache", "npm"), lab.directory("cache", "pip"), self.directory):
+        for path in (*_kept(), self.directory):
             yield from ("--bind", str(path), str(path))
         yield from ("--bind", str(self.directory), str(CODEBUILD))
         yield from ("--chdir", self.inside(start), "--")
+
+
+def _kept() -> list[Path]:
+    """What builds leave for the builds after them: compiled programs, and what was downloaded."""
+    return [runtime.current().directory("cache", name) for name in ("node", "npm", "pip")]
 
 
 @cache

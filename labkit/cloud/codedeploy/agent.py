@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from functools import lru_cache
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -38,6 +39,7 @@ GONE = (
 APPSPEC = "appspec.yml"
 _START_SECONDS = 300  # an event has to begin so soon after its trigger ("CodeDeploy limits")
 _LOOK_SECONDS = 0.05
+_parse = lru_cache(maxsize=32)(parse)  # every event of every host reads the same file
 _OF_THE_LAST = ("ApplicationStop", "BeforeBlockTraffic", "AfterBlockTraffic")
 _REFUSALS = (
     AppSpecError,
@@ -222,7 +224,7 @@ class Agent:
         )
 
     def _parsed(self, path: Path) -> AppSpec:
-        return parse(path.read_text(encoding="utf-8-sig"))
+        return _parse(path.read_text(encoding="utf-8-sig"))
 
     @property
     def session(self) -> Session:

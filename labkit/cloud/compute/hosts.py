@@ -21,6 +21,7 @@ import os
 import shutil
 import socket
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class Host:
         """The name of its directory, and of the owner of its processes."""
         return self.instance_id
 
-    @property
+    @cached_property
     def root(self) -> Path:
         """The directory that stands for the host's `/`."""
         return runtime.current().directory("hosts", self.directory)
