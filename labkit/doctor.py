@@ -73,8 +73,8 @@ def _isolation(_: Path) -> str:
 
     program = bubblewrap()
     if program is None:
-        return "without bubblewrap: builds have directories of their own, and see your files"
-    return f"bubblewrap at {program}: builds have a root file system of their own"
+        return "without bubblewrap: builds and hosts see your files and processes"
+    return f"bubblewrap at {program}: builds and hosts have a root file system of their own"
 
 
 def _jupyterlab(_: Path) -> str:
@@ -87,7 +87,7 @@ CHECKS: list[Check] = [
     ("Python", _python, "Install Python 3.11 or newer: sudo apt install python3"),
     ("git", _git, "Install git: sudo apt install git"),
     ("Node", _node, "Install the lab's packages again: make install"),
-    ("Isolation of builds", _isolation, "Install bubblewrap, or set LABKIT_ISOLATION=none"),
+    ("Isolation", _isolation, "Install bubblewrap, or set LABKIT_ISOLATION=none"),
     ("port", _port, "No loopback port can be opened; look at the machine's firewall or limits."),
     ("disk", _disk, "Free some space, or name another place with --state-dir."),
     ("JupyterLab", _jupyterlab, "Install the lab's packages again: make install"),

@@ -7,6 +7,7 @@ import json
 import stat
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from uuid import uuid4
 
 import pytest
 
+from labkit.cloud.processes import Processes
 from tests.waiting import eventually
 
 ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
@@ -48,6 +50,11 @@ class Fleet:
     def path(self, instance: str, absolute: str = "/") -> Path:
         """Where a path of a host lies on this machine."""
         return self.aws.state_dir / "hosts" / instance / absolute.lstrip("/")
+
+    def runs(self, instance: str, pid: int) -> bool:
+        """Whether a process of a host runs, by the number that it has on the host."""
+        found = Processes(self.aws.state_dir).find(f"host/{instance}")
+        return any(pid in (one.pid, _number_on_host(one.pid)) for one in found)
 
     def launch(self, *, profile: bool = True, **tags: str) -> str:
         """Launch a host; returns the instance's id."""
@@ -141,6 +148,14 @@ class Fleet:
         root = "/opt/codedeploy-agent/deployment-root"
         log = self.path(instance, f"{root}/{self.group_ids[group]}/{deployment}/logs/scripts.log")
         return log.read_text(encoding="utf-8") if log.exists() else ""
+
+
+def _number_on_host(pid: int) -> int | None:
+    with suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text().splitlines()
+        numbers = [line.split()[-1] for line in status if line.startswith("NSpid:")]
+        return int(numbers[0]) if numbers else None
+    return None
 
 
 def bundle(files: dict[str, Any]) -> bytes:

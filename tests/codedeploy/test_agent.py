@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import re
 import subprocess
 import tarfile
@@ -27,7 +28,8 @@ pytestmark = pytest.mark.slow
 
 HEADER = "version: 0.0\nos: linux\n"
 ROOT = "/opt/codedeploy-agent/deployment-root"
-isolated = pytest.mark.skipif(bubblewrap() is None, reason="bubblewrap does not work here")
+SLEEPER = "sleep 300 >/dev/null 2>&1 </dev/null &"
+isolated = pytest.mark.skipif(not bubblewrap(), reason="bubblewrap does not work here")
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +73,6 @@ def run(fleet: Fleet, instance: str, script: str, timeout: int = 20) -> tuple[di
     return event, fleet.scripts_log(group, info["deploymentId"], instance)
 
 
-def lives(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-
-
 # Scripts without manners
 
 
@@ -92,9 +90,9 @@ def test_a_server_lives_on_after_its_hook_and_ends_with_its_host(either: Fleet, 
     )
     assert event["status"] == "Succeeded"
     daemon = int(re.search(r"pid (\d+)", log)[1])  # type: ignore[index]
-    assert lives(daemon)
+    assert either.runs(host, daemon)
     getattr(either.aws.client("ec2"), end)(InstanceIds=[host])
-    eventually(lambda: not lives(daemon))
+    eventually(lambda: not either.runs(host, daemon))
     assert not [each for each in psutil.process_iter() if _owner(each) == f"host/{host}"]
     assert either.path(host).exists() == (end == "stop_instances")
 
@@ -113,7 +111,7 @@ def test_a_script_that_ignores_the_end_of_its_time(either: Fleet) -> None:
     script = "trap 'echo ignored' TERM\necho pid $$\nwhile :; do sleep 0.1; done"
     event, log = run(either, either.hosts[0], script, timeout=1)
     assert event["diagnostics"]["errorCode"] == "ScriptTimedOut"
-    assert not lives(int(re.search(r"pid (\d+)", log)[1]))  # type: ignore[index]
+    assert not either.runs(either.hosts[0], int(re.search(r"pid (\d+)", log)[1]))  # type: ignore[index]
 
 
 def test_a_child_that_holds_the_output_open_goes_on_without_it(fleet: Fleet) -> None:
@@ -122,13 +120,48 @@ def test_a_child_that_holds_the_output_open_goes_on_without_it(fleet: Fleet) -> 
     assert event["diagnostics"]["errorCode"] == "ScriptFailed"
     assert event["diagnostics"]["message"].endswith("failed to close STDOUT")
     child = int(re.search(r"pid (\d+)", log)[1])  # type: ignore[index]
-    assert lives(child)
-    psutil.Process(child).kill()
+    assert fleet.runs(fleet.hosts[0], child)
+    run(fleet, fleet.hosts[0], f"kill -9 {child}")
+
+
+@isolated
+def test_a_script_that_kills_whatever_it_sees_reaches_its_own_host_alone(fleet: Fleet) -> None:
+    # a host of its own: `pkill node` in a hook ends no other host's site
+    _, log = run(fleet, fleet.hosts[0], f"{SLEEPER}\necho pid $!")
+    server = int(re.search(r"pid (\d+)", log)[1])  # type: ignore[index]
+    other = fleet.launch()
+    _, log = run(fleet, other, f"{SLEEPER}\necho pid $!")
+    own = int(re.search(r"pid (\d+)", log)[1])  # type: ignore[index]
+    run(fleet, other, "kill -9 -1")
+    eventually(lambda: not fleet.runs(other, own))
+    assert fleet.runs(fleet.hosts[0], server)
+    event, _ = run(fleet, other, "true")
+    assert event["status"] == "Succeeded"
+    run(fleet, fleet.hosts[0], f"kill {server}")
+
+
+@isolated
+def test_a_daemon_without_an_environment_ends_with_its_host(fleet: Fleet) -> None:
+    # "Amazon EC2 instance state changes"
+    host, seconds = fleet.launch(), str(random.randrange(10**6, 10**9))
+    run(fleet, host, f"env -i setsid sleep {seconds} >/dev/null 2>&1 </dev/null &")
+
+    def daemons() -> list[psutil.Process]:
+        return [
+            one
+            for one in psutil.process_iter(["cmdline"])
+            if seconds in (one.info["cmdline"] or [])
+        ]
+
+    assert daemons()
+    fleet.aws.client("ec2").terminate_instances(InstanceIds=[host])
+    eventually(lambda: not daemons())
 
 
 def test_fifty_megabytes_of_output(fleet: Fleet) -> None:
     # D14, D16: on the disk, and not in memory
     lab = psutil.Process(fleet.aws.description["pid"])
+    run(fleet, fleet.hosts[0], "true")  # what a first deployment loads stays
     before = lab.memory_info().rss
     event, log = run(fleet, fleet.hosts[0], "yes $(seq -s, 100) | head -c 50000000; exit 1")
     tail = event["diagnostics"]["logTail"]

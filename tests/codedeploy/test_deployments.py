@@ -7,7 +7,6 @@ import json
 import tarfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -207,15 +206,10 @@ def test_a_host_that_ends_takes_its_processes_along(fleet: Any, launch: Any, end
     info = fleet.deploy(fleet.group(host), _revision("x", "/srv", ApplicationStart=daemon))
     assert info["status"] == "Succeeded"
     pid = int(fleet.path(host, "/pid").read_text())
-    assert _lives(pid)
+    assert fleet.runs(host, pid)
     getattr(fleet.aws.client("ec2"), end)(InstanceIds=[host])
-    assert not _lives(pid)
+    assert not fleet.runs(host, pid)
     assert fleet.path(host).exists() == (end == "stop_instances")
-
-
-def _lives(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status")
-    return status.exists() and "State:\tZ" not in status.read_text()
 
 
 @pytest.mark.parametrize("end", ["stop_instances", "terminate_instances"])

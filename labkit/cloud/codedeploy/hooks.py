@@ -102,6 +102,7 @@ def _run_one(
         if not host.runs:
             # stopped after the event began and before there was a process to end
             _end_group(process)
+            host.switch_off()
         open_output = _follow(process, log, deadline)
         if process.poll() is None:  # D5
             _end_group(process)
@@ -117,7 +118,7 @@ def _run_one(
         message = f"{prefix} failed to close {open_output}"
         raise ScriptError("ScriptFailed", script.location, message)
     status = process.wait()
-    if host.isolated and status == 1 and (told := _of_bubblewrap(log)):
+    if host.isolated and status in (126, 127) and (told := _of_nsenter(log)):
         raise _not_started(script, by, told)
     if status != 0:  # D6, D7
         code = f" {status}" if status > 0 else " "
@@ -130,9 +131,9 @@ def _not_started(script: Script, by: str, told: str) -> ScriptError:
     return ScriptError("ScriptFailed", script.location, message)
 
 
-def _of_bubblewrap(log: ScriptLog) -> str | None:
-    """What bwrap said last, if it was bwrap: that the script could not be started."""
-    _, found, told = log.tail().rpartition("[stderr]bwrap: execvp ")
+def _of_nsenter(log: ScriptLog) -> str | None:
+    """What nsenter said last, if it was nsenter: that the script could not be started."""
+    _, found, told = log.tail().rpartition("[stderr]nsenter: failed to execute ")
     return told.strip() if found and told.count("\n") == 1 else None
 
 

@@ -29,7 +29,7 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance, InstanceBackend
 from moto.iam.models import iam_backends
 
-from labkit.cloud import clients, isolation, runtime, runtimes
+from labkit.cloud import clients, runtime, runtimes
 from labkit.cloud.clients import Session
 from labkit.cloud.compute import roots
 from labkit.cloud.processes import passed_on_environment
@@ -77,7 +77,7 @@ class Host:
 
     @property
     def isolated(self) -> bool:
-        return isolation.bubblewrap() is not None
+        return roots.isolated()
 
     @property
     def description(self) -> str:
@@ -113,6 +113,10 @@ class Host:
     def command(self, command: list[str]) -> list[str]:
         """`command` as the host runs it."""
         return roots.command(self.root, command) if self.isolated else command
+
+    def switch_off(self) -> None:
+        """End every process of the host."""
+        _end_processes(self.directory)
 
     def has_room(self, more: int) -> None:
         """Raises OSError: the disk has no room for so many bytes more."""
@@ -193,7 +197,7 @@ def find(instance_id: str, region: str, account_id: str) -> Host | None:
 
 def remove(host: Host) -> None:
     """End a host's processes, and remove its directory."""
-    runtime.current().processes.end(host.owner, grace_seconds=2)
+    host.switch_off()
     shutil.rmtree(host.root, ignore_errors=True)
 
 
@@ -220,12 +224,12 @@ def start() -> None:
 
     def stop_instances(self: Any, instance_ids: list[str], *arguments: Any, **keywords: Any) -> Any:
         answer = stop(self, instance_ids, *arguments, **keywords)
-        _end_processes(instance_ids)
+        _end_processes(*instance_ids)
         return answer
 
     def terminate_instances(self: Any, instance_ids: list[str]) -> Any:
         answer = terminate(self, instance_ids)
-        _end_processes(instance_ids)
+        _end_processes(*instance_ids)
         for instance_id in instance_ids:
             shutil.rmtree(runtime.current().state_dir / "hosts" / instance_id, ignore_errors=True)
         return answer
@@ -260,9 +264,10 @@ def _become_host(instance: Any) -> None:
     logger.info("%s is a host: %s, port %s", instance.id, directory, _port(instance))
 
 
-def _end_processes(instance_ids: list[str]) -> None:
-    for instance_id in instance_ids:
-        runtime.current().processes.end(f"host/{instance_id}", grace_seconds=2)
+def _end_processes(*directories: str) -> None:
+    for name in directories:
+        runtime.current().processes.end(f"host/{name}", grace_seconds=2)
+        roots.stop(runtime.current().state_dir / "hosts" / name)
 
 
 def free_port() -> int:

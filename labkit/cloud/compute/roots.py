@@ -6,7 +6,8 @@ programs are mounted read-only at `/.machine`; `/usr`, `/bin` and the other dire
 machine's root are links to there, and so are the entries of `/etc` and `/opt`. A link gives way to
 what a deployment or a script puts in its place, and a directory of the machine becomes the host's
 own, of links to what was in it, when something is installed below it. The processes share the
-machine's network and its process numbers. They end with their instance, not with their script.
+machine's network, and see no processes but the host's: `pkill` ends nobody else's. They end with
+their instance, not with their script.
 
 Elsewhere a host is a directory whose name its processes find in `HOST_ROOT`.
 
@@ -17,10 +18,17 @@ root, and `..` never leads above it. AWS has no page for this.
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -67,16 +75,96 @@ def _link(path: Path, target: PurePosixPath) -> None:
         path.symlink_to(target)
 
 
+@dataclass(frozen=True)
+class _Namespace:
+    """A host that is on: its mounts and its process numbers, held by a process that sleeps."""
+
+    holder: subprocess.Popen[bytes]
+    pid: int  # of the namespace's first process, as this machine counts
+
+    @property
+    def enter(self) -> list[str]:
+        """What goes before a command that is to run in it."""
+        own = Path(f"/proc/{self.pid}/ns/user").readlink() != Path("/proc/self/ns/user").readlink()
+        user = ["--user", "--preserve-credentials"] if own else []
+        return ["nsenter", f"--target={self.pid}", *user, "--mount", "--pid", "--"]
+
+
+_namespaces: dict[Path, _Namespace] = {}
+_lock = threading.Lock()
+
+
+@cache
+def isolated() -> bool:
+    """Whether hosts can have a root file system and process numbers of their own here."""
+    if isolation.bubblewrap() is None or shutil.which("nsenter") is None:
+        return False
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name).resolve()
+        prepare(root)
+        try:
+            done = subprocess.run(command(root, ["true"]), capture_output=True, timeout=20)
+        except OSError:
+            return False
+        finally:
+            stop(root)
+    return done.returncode == 0
+
+
 def command(root: Path, command: list[str]) -> list[str]:
-    """`command` as a process on an isolated host, started in its `/`."""
+    """`command` as a process on an isolated host, started in its `/`.
+
+    Raises:
+        OSError: the host cannot be switched on.
+    """
+    with _lock:
+        known = _namespaces.get(root)
+        if known is None or known.holder.poll() is not None:
+            known = _namespaces[root] = _switch_on(root)
+    return [*known.enter, *command]
+
+
+def stop(root: Path) -> None:
+    """End every process of an isolated host at once, if it is on."""
+    with _lock:
+        known = _namespaces.pop(root, None)
+    if known is not None:
+        with suppress(ProcessLookupError):
+            os.kill(known.pid, signal.SIGKILL)
+        known.holder.wait()
+
+
+def _switch_on(root: Path) -> _Namespace:
     program = isolation.bubblewrap()
     assert program is not None
-    return [program, *_options(root), *command]
+    told, tell = os.pipe()
+    try:
+        holder = runtime.current().processes.start(
+            [
+                *(program, "--unshare-pid", "--info-fd", str(tell), *_options(root)),
+                *("sh", "-c", "echo on; exec sleep infinity"),
+            ],
+            owner=f"root/{root.name}",
+            env={"PATH": os.environ.get("PATH", os.defpath)},
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[tell],
+        )
+    finally:
+        os.close(tell)
+    with os.fdopen(told) as about:
+        assert holder.stdout is not None
+        line = holder.stdout.readline()
+        if line != b"on\n":
+            raise OSError(errno.EIO, line.decode(errors="replace").strip() or "bwrap failed")
+        return _Namespace(holder, json.load(about)["child-pid"])
 
 
 def _options(root: Path) -> Iterator[str]:
     yield from ("--uid", "0", "--gid", "0") if os.getuid() else ()
-    yield from ("--bind", str(root), "/", "--bind", "/proc", "/proc", "--dev", "/dev")
+    yield from ("--bind", str(root), "/", "--proc", "/proc", "--dev", "/dev")
     yield from _machine()
     state_dir = runtime.current().state_dir
     if _is_linked(state_dir):
@@ -85,10 +173,9 @@ def _options(root: Path) -> Iterator[str]:
         if not _is_linked(path):
             yield from isolation.read_only(path)
     downloaded = runtime.current().directory("tools")
-    if any(downloaded.iterdir()):
-        # below a link of the host, a mount has to be where the link leads to
-        at = f"{MACHINE}{downloaded}" if _is_linked(downloaded) else str(downloaded)
-        yield from ("--ro-bind", str(downloaded), at)
+    # below a link of the host, a mount has to be where the link leads to
+    at = f"{MACHINE}{downloaded}" if _is_linked(downloaded) else str(downloaded)
+    yield from ("--ro-bind", str(downloaded), at)
     yield from ("--chdir", "/", "--")
 
 
