@@ -1,7 +1,7 @@
-"""Two words the pieces share: what is there already is fine, and what is gone already is fine.
+"""What the pieces share: what is there already is fine, what is gone already is fine; the default VPC.
 
 AWS has no "create or update": a lesson that is run twice calls create again and hears that the
-thing exists. These two turn AWS's answer into a plain yes or no.
+thing exists. `created` and `missing_is_fine` turn AWS's answer into a plain yes or no.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from botocore.exceptions import ClientError
+
+from labkit.lab import Lab
 
 _EXISTS = {
     "RepositoryNameExistsException",
@@ -72,3 +74,16 @@ def found(read: Callable[..., Any], **parameters: Any) -> dict[str, Any] | None:
     with missing_is_fine():
         return read(**parameters)
     return None
+
+
+def default_vpc(lab: Lab) -> str:
+    """The id of the account's default VPC."""
+    default: Any = [{"Name": "is-default", "Values": ["true"]}]
+    return lab.client("ec2").describe_vpcs(Filters=default)["Vpcs"][0]["VpcId"]
+
+
+def default_subnets(lab: Lab) -> list[str]:
+    """The ids of the default VPC's subnets, one for each Availability Zone."""
+    default: Any = [{"Name": "default-for-az", "Values": ["true"]}]
+    subnets = lab.client("ec2").describe_subnets(Filters=default)["Subnets"]
+    return [subnet["SubnetId"] for subnet in subnets]

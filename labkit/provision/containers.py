@@ -10,7 +10,8 @@ import json
 from typing import Any
 
 from labkit.lab import Lab, tag_list
-from labkit.provision.aws import created, missing_is_fine
+from labkit.provision.aws import created, default_subnets, missing_is_fine
+from labkit.provision.roles import service_trust
 
 PORT = 8080
 CONTAINER = "app"
@@ -20,16 +21,12 @@ _EXECUTION_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecution
 def create_cluster(lab: Lab) -> str:
     """Create the repository of the images, the execution role and the cluster; returns its name."""
     iam = lab.client("iam")
-    trust = {
-        "Effect": "Allow",
-        "Principal": {"Service": "ecs-tasks.amazonaws.com"},
-        "Action": "sts:AssumeRole",
-    }
+    trust = {"Version": "2012-10-17", "Statement": [service_trust("ecs-tasks.amazonaws.com")]}
     created(lab.client("ecr").create_repository, repositoryName=lab.name, tags=tag_list(lab))
     created(
         iam.create_role,
         RoleName=lab.role("execution"),
-        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+        AssumeRolePolicyDocument=json.dumps(trust),
         Tags=tag_list(lab),
     )
     iam.attach_role_policy(RoleName=lab.role("execution"), PolicyArn=_EXECUTION_POLICY)
@@ -59,13 +56,7 @@ def register_task(lab: Lab, image: str) -> str:
 
 def create_service(lab: Lab, task_definition: str, target_group: str, count: int = 2) -> str:
     """Create a service that only CodeDeploy updates, in a target group; returns its name."""
-    subnets = lab.client("ec2").describe_subnets(
-        Filters=[{"Name": "default-for-az", "Values": ["true"]}]
-    )["Subnets"]
-    network: Any = {
-        "subnets": [one["SubnetId"] for one in subnets[:2]],
-        "assignPublicIp": "ENABLED",
-    }
+    network: Any = {"subnets": default_subnets(lab)[:2], "assignPublicIp": "ENABLED"}
     lab.client("ecs").create_service(
         cluster=lab.name,
         serviceName=lab.fleet,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from labkit.lab import Lab, tag_list
-from labkit.provision.aws import created, found, missing_is_fine
+from labkit.provision.aws import created, default_vpc, found, missing_is_fine
 
 INSTANCES = 2
 INSTANCE_TYPE = "t3.micro"
@@ -35,12 +35,11 @@ chmod +x install
 def create_security_group(lab: Lab, visitors: str = "0.0.0.0/0") -> str:
     """Let `visitors` (a CIDR block) reach the sites' port, and nothing else in; returns its id."""
     ec2, name = lab.client("ec2"), f"{lab.name}-web"
-    vpcs = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
     created(
         ec2.create_security_group,
         GroupName=name,
         Description="Visitors of the sample app",
-        VpcId=vpcs[0]["VpcId"],
+        VpcId=default_vpc(lab),
         TagSpecifications=[{"ResourceType": "security-group", "Tags": tag_list(lab)}],
     )
     group = security_groups(lab)[0]

@@ -123,16 +123,21 @@ ROLES: dict[str, tuple[str, Callable[[Lab], list[Statement]]]] = {
 }
 
 
+def service_trust(principal: str) -> Statement:
+    """The statement that lets a service act as a role."""
+    return {
+        "Effect": "Allow",
+        "Principal": {"Service": principal},
+        "Action": "sts:AssumeRole",
+    }
+
+
 def trust_policy(lab: Lab, principal: str) -> dict[str, Any]:
     """Who may act as a role: the service, and only on behalf of this account.
 
     EC2 alone sends no aws:SourceAccount.
     """
-    statement: Statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": principal},
-        "Action": "sts:AssumeRole",
-    }
+    statement = service_trust(principal)
     if principal != "ec2.amazonaws.com":
         statement["Condition"] = {"StringEquals": {"aws:SourceAccount": lab.account_id}}
     return {"Version": "2012-10-17", "Statement": [statement]}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from labkit.lab import Lab, tag_list
-from labkit.provision.aws import missing_is_fine
+from labkit.provision.aws import default_subnets, default_vpc, missing_is_fine
 
 HEALTH_PATH = "/health"
 PORT = 80
@@ -18,11 +18,8 @@ DRAIN_SECONDS = 30  # AWS's own default is 300
 
 def create_balancer(lab: Lab) -> str:
     """Create the lab's Application Load Balancer in the default VPC; returns its ARN."""
-    subnets = lab.client("ec2").describe_subnets(
-        Filters=[{"Name": "default-for-az", "Values": ["true"]}]
-    )["Subnets"]
     made = lab.client("elbv2").create_load_balancer(
-        Name=lab.name, Subnets=[one["SubnetId"] for one in subnets[:2]], Tags=tag_list(lab)
+        Name=lab.name, Subnets=default_subnets(lab)[:2], Tags=tag_list(lab)
     )
     return made["LoadBalancers"][0]["LoadBalancerArn"]
 
@@ -35,12 +32,11 @@ def create_target_group(lab: Lab, name: str, kind: str = "instance") -> str:
         kind: `instance`, or `ip` for containers.
     """
     elb = lab.client("elbv2")
-    vpcs = lab.client("ec2").describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])
     made = elb.create_target_group(
         Name=f"{lab.name}-{name}",
         Protocol="HTTP",
         Port=8080,
-        VpcId=vpcs["Vpcs"][0]["VpcId"],
+        VpcId=default_vpc(lab),
         TargetType=kind,
         HealthCheckPath=HEALTH_PATH,
         HealthCheckIntervalSeconds=10,

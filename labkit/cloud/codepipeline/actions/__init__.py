@@ -6,12 +6,15 @@ A provider is a function of an `Action`; it returns when the work succeeded and 
 
 from __future__ import annotations
 
+import io
+import json
 import secrets
 import string
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from labkit.cloud import clients
 from labkit.cloud.clients import Session
@@ -19,6 +22,7 @@ from labkit.cloud.codepipeline.actions.clone_ref import FORMAT, CloneRef
 from labkit.cloud.codepipeline.models import ActionRun, Artifact, Execution, Pipeline
 
 CODEPIPELINE = "codepipeline.amazonaws.com"
+T = TypeVar("T")
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -32,6 +36,26 @@ class ActionFailed(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code, self.message = code, message
+
+
+def parse_json(text: str | bytes, name: str, kind: type[T]) -> T:
+    """Read JSON that a person wrote.
+
+    Args:
+        name: where it stands.
+        kind: dict or list.
+
+    Raises:
+        ActionFailed: it is not JSON, or not of that kind.
+    """
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ActionFailed("ConfigurationError", f"{name} is not JSON: {error}") from error
+    if not isinstance(found, kind):
+        wanted = "object" if kind is dict else "array"
+        raise ActionFailed("ConfigurationError", f"{name} is not a JSON {wanted}")
+    return found
 
 
 @dataclass
@@ -106,6 +130,22 @@ class Action:
         """The bytes of an input artifact."""
         found = self.client("s3").get_object(Bucket=artifact.bucket, Key=artifact.key)
         return found["Body"].read()
+
+    def read_input_file(self, artifact: str, name: str) -> bytes:
+        """A file of the input artifact of that name.
+
+        Raises:
+            ActionFailed: the action has no such input.
+            FileNotFoundError: the artifact has no such file, or is no zip.
+        """
+        found = next((one for one in self.run.inputs if one.name == artifact), None)
+        if found is None:
+            raise ActionFailed("ConfigurationError", f"{artifact} is not an input of this action")
+        try:
+            with zipfile.ZipFile(io.BytesIO(self.read_input(found))) as archive:
+                return archive.read(name)
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise FileNotFoundError(str(error)) from error
 
     def source_revision(self, kind: str) -> str | None:
         """The revision that the execution was started with for this action, of type `kind`."""

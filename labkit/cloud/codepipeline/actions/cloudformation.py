@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from labkit.cloud.codepipeline.actions import Action, ActionFailed
+from labkit.cloud.codepipeline.actions import Action, ActionFailed, parse_json
 
 _REPLACED = ("ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED", "ROLLBACK_COMPLETE")  # fmt: skip
 _NOTHING = ("No updates are to be performed", "didn't contain changes")
@@ -140,12 +140,12 @@ def _request(action: Action) -> Fields:
 
 def _configuration(action: Action) -> Fields:
     path = action.configuration.get("TemplateConfiguration")
-    return _json(_member(action, path), path) if path else {}
+    return parse_json(_member(action, path), path, dict) if path else {}
 
 
 def _overrides(action: Action) -> Fields:
     text = action.configuration.get("ParameterOverrides")
-    found = _json(text.encode(), "ParameterOverrides") if text else {}
+    found = parse_json(text, "ParameterOverrides", dict) if text else {}
     return {key: _value(action, value) for key, value in found.items()}
 
 
@@ -158,7 +158,7 @@ def _value(action: Action, value: Any) -> Any:
             known = {"BucketName": artifact.bucket, "ObjectKey": artifact.key, "URL": url}
             return known.get(attribute, "")
         case {"Fn::GetParam": [name, file, key]}:
-            return _json(_member(action, f"{name}::{file}"), file).get(key, "")
+            return parse_json(_member(action, f"{name}::{file}"), file, dict).get(key, "")
         case _:
             return value
 
@@ -166,25 +166,13 @@ def _value(action: Action, value: Any) -> Any:
 def _member(action: Action, path: str) -> bytes:
     """A file of an input artifact, by `Artifact::file`."""
     name, separator, file = path.partition("::")
-    inputs = {artifact.name: artifact for artifact in action.run.inputs}
-    if not separator or name not in inputs:
+    if not separator or name not in {artifact.name for artifact in action.run.inputs}:
         raise ActionFailed(
             "ConfigurationError", f"{path} does not name an input artifact and a file"
         )
     try:
-        with zipfile.ZipFile(io.BytesIO(action.read_input(inputs[name]))) as archive:
-            return archive.read(file)
-    except (zipfile.BadZipFile, KeyError) as error:
+        return action.read_input_file(name, file)
+    except FileNotFoundError as error:
         raise ActionFailed(
             "ConfigurationError", f"File [{file}] does not exist in artifact [{name}]"
         ) from error
-
-
-def _json(body: bytes, name: str) -> Fields:
-    try:
-        found = json.loads(body)
-    except ValueError as error:
-        raise ActionFailed("ConfigurationError", f"{name} is not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise ActionFailed("ConfigurationError", f"{name} is not a JSON object")
-    return found

@@ -6,14 +6,12 @@ Service and CodeDeploy blue-green deploy action reference"; "Image definitions f
 
 from __future__ import annotations
 
-import io
 import json
 import time
-import zipfile
 from typing import Any
 
 from labkit.cloud import runtime
-from labkit.cloud.codepipeline.actions import Action, ActionFailed, codedeploy
+from labkit.cloud.codepipeline.actions import Action, ActionFailed, codedeploy, parse_json
 
 _LOOK_SECONDS = 0.25
 _DEFAULT_MINUTES = 60
@@ -84,14 +82,7 @@ def code_deploy(action: Action) -> None:
 
 
 def _register(action: Action, text: str) -> str:
-    try:
-        definition = json.loads(text)
-    except ValueError as error:
-        raise ActionFailed(
-            "ConfigurationError", f"The task definition template is not valid JSON: {error}"
-        ) from error
-    if not isinstance(definition, dict):
-        raise ActionFailed("ConfigurationError", "The task definition template is not an object")
+    definition = parse_json(text, "The task definition template", dict)
     known = {key: one for key, one in definition.items() if key not in _DESCRIBED and one}
     made = action.client("ecs").register_task_definition(**known)
     return made["taskDefinition"]["taskDefinitionArn"]
@@ -110,13 +101,9 @@ def _images(action: Action, name: str) -> dict[str, str]:
 
 def _file(action: Action, artifact: str, name: str) -> str:
     """A text file of one of the action's input artifacts."""
-    found = next((one for one in action.run.inputs if one.name == artifact), None)
-    if found is None:
-        raise ActionFailed("ConfigurationError", f"{artifact} is not an input of this action")
     try:
-        with zipfile.ZipFile(io.BytesIO(action.read_input(found))) as archive:
-            return archive.read(name).decode("utf-8-sig")
-    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
+        return action.read_input_file(artifact, name).decode("utf-8-sig")
+    except (FileNotFoundError, UnicodeDecodeError) as error:
         raise ActionFailed(
             "JobFailed", f"Did not find the file {name} in the input artifact {artifact}: {error}"
         ) from error

@@ -5,11 +5,8 @@ AWS page: "CodePipeline invoke action reference".
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from labkit.cloud import bus
-from labkit.cloud.codepipeline.actions import Action, ActionFailed
+from labkit.cloud.codepipeline.actions import Action, ActionFailed, parse_json
 from labkit.cloud.codepipeline.models import TERMINAL
 
 _LOOK_AGAIN_SECONDS = 30.0
@@ -21,7 +18,7 @@ def run(action: Action) -> None:
     name = given["PipelineName"]
     arn = f"arn:aws:codepipeline:{action.region}:{action.pipeline.account_id}:{name}"
     request = {
-        key: _list(action, given_key)
+        key: parse_json(given[given_key], given_key, list)
         for key, given_key in (("variables", "Variables"), ("sourceRevisions", "SourceRevisions"))
         if given.get(given_key)
     }
@@ -45,14 +42,3 @@ def run(action: Action) -> None:
     }
     if status != "Succeeded":
         raise ActionFailed("JobFailed", f"Pipeline execution {execution} of {name} ended {status}")
-
-
-def _list(action: Action, key: str) -> list[dict[str, Any]]:
-    text = action.configuration[key]
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise ActionFailed("ConfigurationError", f"{key} is not JSON: {text}") from error
-    if not isinstance(found, list):
-        raise ActionFailed("ConfigurationError", f"{key} is not a JSON array: {text}")
-    return found
