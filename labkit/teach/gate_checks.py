@@ -5,6 +5,7 @@ AWS pages: "ListPipelineExecutions" and "ListRuleExecutions" in the CodePipeline
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from labkit.lab import Lab
@@ -15,6 +16,7 @@ def environments(lab: Lab) -> Result:
     """A release was refused and tried again, a condition said no, a stage went back, modes raced."""
     codepipeline = lab.client("codepipeline")
 
+    @cache
     def executions() -> list[dict[str, Any]]:
         pages = codepipeline.get_paginator("list_pipeline_executions")
         listed = pages.paginate(pipelineName=lab.pipeline)

@@ -5,6 +5,7 @@ AWS pages: "ListDeployments" and "BatchGetDeployments" in the CodeDeploy API Ref
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from labkit.lab import Lab
@@ -15,15 +16,14 @@ def strategies(lab: Lab) -> Result:
     """In place behind a balancer; blue/green and canary stopped by an alarm and taken back."""
     codedeploy = lab.client("codedeploy")
 
+    @cache
     def deployments() -> list[dict[str, Any]]:
-        names = [lab.application, f"{lab.name}-ecs"]
-        pages = codedeploy.get_paginator("list_deployments")
-        known = {one for page in _applications(codedeploy) for one in page}
+        pages = codedeploy.get_paginator("list_applications").paginate()
+        known = {name for page in pages for name in page["applications"]}
         ids = [
             one
-            for name in names
-            if name in known
-            for page in pages.paginate(applicationName=name)
+            for name in known & {lab.application, f"{lab.name}-ecs"}
+            for page in codedeploy.get_paginator("list_deployments").paginate(applicationName=name)
             for one in page["deployments"]
         ]
         return [codedeploy.get_deployment(deploymentId=one)["deploymentInfo"] for one in ids]
@@ -70,8 +70,3 @@ def strategies(lab: Lab) -> Result:
             ),
         ),
     )
-
-
-def _applications(codedeploy: Any) -> list[list[str]]:
-    pages = codedeploy.get_paginator("list_applications").paginate()
-    return [page["applications"] for page in pages]
