@@ -1,0 +1,85 @@
+"""A commit becomes an image that a build made, and the image a service's tasks: no Docker anywhere.
+
+AWS page: "Tutorial: Create a pipeline with an Amazon ECR source and ECS-to-CodeDeploy deployment",
+and its "Amazon ECS standard deployment" with CodeBuild in the place of `docker build`.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labkit import Lab
+from labkit.observe import wait_for_execution
+from labkit.provision import aws, build, containers, image, pipeline, provision, tear_down
+from tests.conftest import Aws
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def lab(lab_environment: Aws, tmp_path: Path) -> Any:
+    """A pipeline whose build pushes an image, and whose deploy action rolls it out to a service."""
+    lab = Lab("image")
+    provision(lab, until="build")
+    containers.create_cluster(lab)
+    _service(lab, tmp_path)
+    environment: Any = {
+        "type": "LINUX_CONTAINER",
+        "image": build.IMAGE,
+        "computeType": build.COMPUTE_TYPE,
+        "environmentVariables": [{"name": "IMAGE_REPOSITORY", "value": lab.name}],
+    }
+    source: Any = {"type": "CODEPIPELINE", "buildspec": "buildspec-image.yml"}
+    lab.client("codebuild").update_project(name=lab.project, source=source, environment=environment)
+    declared = pipeline.declaration(lab)
+    declared["stages"][-1]["actions"] = [
+        pipeline.action(
+            ("Deploy", "ECS"),
+            configuration={"ClusterName": lab.name, "ServiceName": "site"},
+            takes="BuildOutput",
+        )
+    ]
+    lab.client("codepipeline").create_pipeline(pipeline=declared)
+    yield lab
+    containers.delete_cluster(lab)
+    tear_down(lab)
+
+
+def _service(lab: Lab, directory: Path) -> None:
+    uri = image.push(lab, lab.name, "first", directory, ["sleep", "3600"])
+    subnets = aws.default_subnets(lab)
+    lab.client("ecs").create_service(
+        cluster=lab.name,
+        serviceName="site",
+        taskDefinition=containers.register_task(lab, uri),
+        desiredCount=2,
+        launchType="FARGATE",
+        networkConfiguration={"awsvpcConfiguration": {"subnets": subnets[:2]}},
+    )
+
+
+def ask(lab: Lab) -> list[dict[str, Any]]:
+    """What every task of the service answers."""
+    ecs, answers = lab.client("ecs"), []
+    arns = ecs.list_tasks(cluster=lab.name, serviceName="site")["taskArns"]
+    for task in ecs.describe_tasks(cluster=lab.name, tasks=arns)["tasks"]:
+        port = task["containers"][0]["networkBindings"][0]["hostPort"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/version", timeout=5) as answer:
+            answers.append(json.load(answer))
+    return answers
+
+
+def test_a_commit_becomes_an_image_and_the_image_a_service(lab: Lab) -> None:
+    ended = wait_for_execution(lab)
+    assert ended.status == "Succeeded", ended.failure
+    answers = ask(lab)
+    branch = lab.client("codecommit").get_branch(repositoryName=lab.name, branchName=lab.branch)
+    commit = branch["branch"]["commitId"]
+    assert [answer["commit"] for answer in answers] == [commit, commit]
+    images = lab.client("ecr").describe_images(repositoryName=lab.name)["imageDetails"]
+    assert commit[:8] in {tag for one in images for tag in one.get("imageTags", [])}
