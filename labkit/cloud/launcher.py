@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from labkit.cloud.processes import JUPYTERLAB, LAB, OWNER, Processes, wait_for
+from labkit.cloud.processes import JUPYTERLAB, LAB, OWNER, Processes, free_port, wait_for
 
 START_SECONDS = 60
 
@@ -118,7 +118,8 @@ def reset(state_dir: Path) -> dict[str, Any]:
 
 def _start(state_dir: Path, port: int) -> dict[str, Any]:
     log = state_dir / "log"
-    wanted = port or _last_port(state_dir) or _free_port()
+    # a port that the system itself chose at bind cannot be bound again while old connections linger
+    wanted = port or _last_port(state_dir) or free_port()
     command = [sys.executable, "-m", "labkit.cloud.server", "--state-dir", str(state_dir)]
     with log.open("ab") as output:
         server = subprocess.Popen(
@@ -156,13 +157,6 @@ def _server_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("AWS_") and name not in (LAB, OWNER)
     }
-
-
-def _free_port() -> int:
-    # a port that the system itself chose at bind cannot be bound again while old connections linger
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def _last_port(state_dir: Path) -> int:

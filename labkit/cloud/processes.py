@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,6 +28,13 @@ _PASSED_ON = ("LANG", "LC_ALL", "TZ", "TERM")
 _PASSED_ON_PREFIXES = ("PIP_", "NPM_CONFIG_")
 _PASSED_ON_SUFFIXES = ("CA_BUNDLE", "CERT_FILE", "CERT_DIR", "CERTS", "CAINFO", "_PROXY")
 _NEVER = ("AWS", "TOKEN", "SECRET", "PASSWORD", "_AUTH")
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 @dataclass(frozen=True)

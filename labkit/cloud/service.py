@@ -8,8 +8,9 @@ method answers with an AWS-shaped error that names the operation (rule R1).
 from __future__ import annotations
 
 import base64
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from botocore import xform_name
@@ -167,6 +168,16 @@ def error_response(
     )
     response = serializer.serialize(AWSError(error.code, error.message))
     return status or response["status_code"], dict(response["headers"]), response["body"]
+
+
+def named(operation: Callable[..., Any], *arguments: Any, **keywords: Any) -> dict[str, Any]:
+    """What a method of moto's is given, by name, `self` among it: `operation(**given)` is that call."""
+    signature = inspect.signature(operation)
+    given = signature.bind(*arguments, **keywords).arguments
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            given |= given.pop(name, {})
+    return given
 
 
 def page(

@@ -22,8 +22,9 @@ import psutil
 import pytest
 
 from labkit.cloud import launcher
-from tests.cloud.test_balancer import Balancer, to
-from tests.cloud.test_functions import zipped
+from labkit.cloud.processes import free_port
+from tests.cloud.balancers import Balancer, to
+from tests.cloud.functions import zipped
 from tests.conftest import Aws
 
 SERVER = (
@@ -51,7 +52,7 @@ def sites(aws: Aws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[s
     script = tmp_path_factory.mktemp("sites") / "server.js"
     script.write_text(SERVER)
     balancer = Balancer(aws)
-    ports = [launcher._free_port() for _ in range(2)]
+    ports = [free_port() for _ in range(2)]
     running = [
         subprocess.Popen(["node", str(script), name, str(port)])
         for name, port in zip(("blue", "green"), ports, strict=True)

@@ -4,136 +4,16 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from botocore.exceptions import ClientError
 
-from labkit import Lab
-from labkit.provision import image
-from tests.cloud.test_balancer import Balancer, get, to
-from tests.conftest import Aws
+from tests.cloud.balancers import Balancer, get, to
+from tests.cloud.clusters import Cluster, port_of
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
-
-SERVER = (
-    "console.log('listening', process.env.PORT);"
-    "require('http').createServer((request, answer) => answer.end(process.env.VERSION))"
-    ".listen(process.env.PORT, '127.0.0.1');"
-    "process.on('SIGTERM', () => { console.log('bye'); process.exit(0); });"
-)
-
-
-class Cluster:
-    """One cluster, one repository, and a way to make images and task definitions."""
-
-    def __init__(self, aws: Aws, tmp_path: Path) -> None:
-        self.aws, self.ecs, self.tmp_path = aws, aws.client("ecs"), tmp_path
-        self.name = f"t-{uuid4().hex[:10]}"
-        self.ecs.create_cluster(clusterName=self.name)
-        aws.client("ecr").create_repository(repositoryName=self.name)
-        aws.client("logs").create_log_group(logGroupName=self.name)
-        trust = {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}}
-        document = {"Version": "2012-10-17", "Statement": [{**trust, "Action": "sts:AssumeRole"}]}
-        made = aws.client("iam").create_role(
-            RoleName=self.name, AssumeRolePolicyDocument=json.dumps(document)
-        )
-        self.role = made["Role"]["Arn"]
-        subnets = aws.client("ec2").describe_subnets()["Subnets"]
-        self.network = {"awsvpcConfiguration": {"subnets": [subnets[0]["SubnetId"]]}}
-
-    def push(self, tag: str, files: dict[str, str], *command: str, **environment: str) -> str:
-        directory = self.tmp_path / tag
-        directory.mkdir()
-        for name, text in files.items():
-            (directory / name).write_text(text)
-            (directory / name).chmod(0o755)
-        return image.push(Lab(self.name), self.name, tag, directory, command, environment)
-
-    def site(self, version: str) -> str:
-        """A task definition of a site that answers with its version."""
-        uri = self.push(version, {"server.js": SERVER}, "node", "server.js", VERSION=version)
-        return self.define(uri, portMappings=[{"containerPort": 8080}])
-
-    def define(self, uri: str, **container: Any) -> str:
-        options = {
-            "awslogs-group": self.name,
-            "awslogs-region": "us-east-1",
-            "awslogs-stream-prefix": "t",
-        }
-        log = {"logDriver": "awslogs", "options": options}
-        made = self.ecs.register_task_definition(
-            family=self.name,
-            networkMode="awsvpc",
-            requiresCompatibilities=["FARGATE"],
-            executionRoleArn=self.role,
-            cpu="256",
-            memory="512",
-            containerDefinitions=[
-                {"name": "app", "image": uri, "logConfiguration": log, **container}
-            ],
-        )
-        return made["taskDefinition"]["taskDefinitionArn"]
-
-    def run(self, definition: str, **settings: Any) -> str:
-        answer = self.ecs.run_task(
-            cluster=self.name,
-            taskDefinition=definition,
-            launchType="FARGATE",
-            networkConfiguration=self.network,
-            **settings,
-        )
-        return answer["tasks"][0]["taskArn"]
-
-    def task(self, arn: str) -> dict[str, Any]:
-        return self.ecs.describe_tasks(cluster=self.name, tasks=[arn])["tasks"][0]
-
-    def wait(self, arn: str, status: str) -> dict[str, Any]:
-        eventually(lambda: self.task(arn)["lastStatus"] == status)
-        return self.task(arn)
-
-    def log(self, arn: str) -> list[str]:
-        stream = f"t/app/{arn.split('/')[-1]}"
-        found = self.aws.client("logs").get_log_events(
-            logGroupName=self.name, logStreamName=stream
-        )["events"]
-        return [event["message"] for event in found]
-
-    def serve(self, definition: str, count: int, **settings: Any) -> None:
-        self.ecs.create_service(
-            cluster=self.name,
-            serviceName="site",
-            taskDefinition=definition,
-            desiredCount=count,
-            launchType="FARGATE",
-            networkConfiguration=self.network,
-            **settings,
-        )
-
-    @property
-    def service(self) -> dict[str, Any]:
-        return self.ecs.describe_services(cluster=self.name, services=["site"])["services"][0]
-
-    def tasks(self) -> list[str]:
-        return self.ecs.list_tasks(cluster=self.name, serviceName="site")["taskArns"]
-
-
-@pytest.fixture
-def cluster(lab_environment: Aws, tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(lab_environment, tmp_path)
-    yield made
-    for arn in made.ecs.list_services(cluster=made.name)["serviceArns"]:
-        made.ecs.delete_service(cluster=made.name, service=arn, force=True)
-    for arn in made.ecs.list_tasks(cluster=made.name)["taskArns"]:
-        made.ecs.stop_task(cluster=made.name, task=arn)
-
-
-def port_of(task: dict[str, Any]) -> int:
-    return task["containers"][0]["networkBindings"][0]["hostPort"]
 
 
 def test_a_task_runs_answers_logs_and_stops(cluster: Cluster) -> None:

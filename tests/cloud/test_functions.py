@@ -8,20 +8,17 @@ function asynchronously".
 from __future__ import annotations
 
 import base64
-import io
 import json
 import threading
 import time
-import zipfile
 from collections import Counter
-from dataclasses import dataclass
 from math import sqrt
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.cloud.functions import Functions, zipped
 from tests.waiting import eventually
 
 NODE = """
@@ -46,44 +43,6 @@ def handler(event, context):
     who = boto3.client("sts").get_caller_identity()["Arn"] if event.get("who") else None
     return {"who": who, "id": context.aws_request_id, "mine": os.environ["MINE"]}
 """
-
-
-def zipped(name: str, text: str) -> bytes:
-    body = io.BytesIO()
-    with zipfile.ZipFile(body, "w") as archive:
-        archive.writestr(name, text)
-    return body.getvalue()
-
-
-@dataclass
-class Functions:
-    aws: Any
-    role: str
-
-    @property
-    def api(self) -> Any:
-        return self.aws.client("lambda")
-
-    def make(self, text: str, runtime: str = "nodejs22.x", **more: Any) -> str:
-        name = f"f-{uuid4().hex[:8]}"
-        file = "index.mjs" if "export const" in text else "index.js"
-        self.api.create_function(
-            **{
-                "FunctionName": name,
-                "Runtime": runtime,
-                "Role": self.role,
-                "Handler": "index.handler",
-                "Code": {"ZipFile": zipped(file if "node" in runtime else "index.py", text)},
-                "Environment": {"Variables": {"MINE": "yes"}},
-                **more,
-            }
-        )
-        return name
-
-    def call(self, name: str, event: Any = None, **more: Any) -> tuple[Any, dict[str, Any]]:
-        answer = self.api.invoke(FunctionName=name, Payload=json.dumps(event or {}), **more)
-        body = answer["Payload"].read()
-        return json.loads(body) if body else None, answer
 
 
 @pytest.fixture(scope="module")

@@ -13,15 +13,13 @@ import json
 import posixpath
 import tarfile
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.cloud.test_containers import Cluster
-from tests.conftest import Aws
+from tests.cloud.clusters import Cluster
 
 pytestmark = pytest.mark.slow
 
@@ -107,8 +105,8 @@ class Registry:
 
 
 @pytest.fixture
-def registry(lab_environment: Aws, tmp_path: Path) -> Iterator[Registry]:
-    yield Registry(Cluster(lab_environment, tmp_path))
+def registry(cluster: Cluster) -> Registry:
+    return Registry(cluster)
 
 
 # what leads out

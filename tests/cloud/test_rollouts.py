@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.cloud.test_containers import Cluster
-from tests.conftest import Aws
+from tests.cloud.clusters import Cluster, port_of
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -24,50 +21,29 @@ pytestmark = pytest.mark.slow
 BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
 
 
-@pytest.fixture
-def cluster(lab_environment: Aws, tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(lab_environment, tmp_path)
-    yield made
-    for arn in made.ecs.list_services(cluster=made.name)["serviceArns"]:
-        made.ecs.delete_service(cluster=made.name, service=arn, force=True)
-
-
 def broken(cluster: Cluster) -> str:
     return cluster.define(cluster.push("bad", {"a": "bad"}, "sh", "-c", "exit 1"))
-
-
-def update(cluster: Cluster, **settings: Any) -> None:
-    cluster.ecs.update_service(cluster=cluster.name, service="site", **settings)
-
-
-def primary(cluster: Cluster) -> dict[str, Any]:
-    [found] = [one for one in cluster.service["deployments"] if one["status"] == "PRIMARY"]
-    return found
-
-
-def said(cluster: Cluster) -> str:
-    return "\n".join(one["message"] for one in cluster.service["events"])
 
 
 def test_the_circuit_breaker_goes_back_to_what_worked(cluster: Cluster) -> None:
     good = cluster.site("1")
     cluster.serve(good, 2, deploymentConfiguration=BREAKER)
-    eventually(lambda: primary(cluster)["rolloutState"] == "COMPLETED")
+    cluster.wait_completed()
     before = set(cluster.tasks())
     bad = broken(cluster)
-    update(cluster, taskDefinition=bad)
-    assert primary(cluster)["taskDefinition"] == bad
-    eventually(lambda: primary(cluster)["taskDefinition"] == good, 20)
-    eventually(lambda: primary(cluster)["rolloutState"] == "COMPLETED")
+    cluster.update(taskDefinition=bad)
+    assert cluster.primary["taskDefinition"] == bad
+    eventually(lambda: cluster.primary["taskDefinition"] == good, 20)
+    cluster.wait_completed()
     eventually(lambda: len(cluster.service["deployments"]) == 1)
     assert set(cluster.tasks()) == before
     assert cluster.service["taskDefinition"] == good
-    assert "deployment failed: tasks failed to start." in said(cluster)
-    assert "rolling back to" in said(cluster)
+    assert "deployment failed: tasks failed to start." in cluster.said()
+    assert "rolling back to" in cluster.said()
     # and another release can follow
     better = cluster.site("2")
-    update(cluster, taskDefinition=better)
-    eventually(lambda: primary(cluster)["rolloutState"] == "COMPLETED")
+    cluster.update(taskDefinition=better)
+    cluster.wait_completed()
     eventually(lambda: len(cluster.service["deployments"]) == 1)
     assert cluster.service["taskDefinition"] == better
 
@@ -75,38 +51,37 @@ def test_the_circuit_breaker_goes_back_to_what_worked(cluster: Cluster) -> None:
 def test_without_rollback_a_deployment_fails_and_the_old_tasks_stay(cluster: Cluster) -> None:
     settings = {"deploymentCircuitBreaker": {"enable": True, "rollback": False}}
     cluster.serve(cluster.site("1"), 2, deploymentConfiguration=settings)
-    eventually(lambda: primary(cluster)["rolloutState"] == "COMPLETED")
+    cluster.wait_completed()
     before = set(cluster.tasks())
-    update(cluster, taskDefinition=broken(cluster))
-    eventually(lambda: primary(cluster)["rolloutState"] == "FAILED", 20)
-    assert "circuit breaker" in primary(cluster)["rolloutStateReason"]
+    cluster.update(taskDefinition=broken(cluster))
+    eventually(lambda: cluster.primary["rolloutState"] == "FAILED", 20)
+    assert "circuit breaker" in cluster.primary["rolloutStateReason"]
     # "The deployment circuit breaker has a minimum threshold of 3"
-    failed = primary(cluster)["failedTasks"]
+    failed = cluster.primary["failedTasks"]
     assert failed >= 3
     eventually(lambda: set(cluster.tasks()) == before)
 
 
 def test_without_a_circuit_breaker_it_tries_on(cluster: Cluster) -> None:
     cluster.serve(broken(cluster), 1)
-    eventually(lambda: primary(cluster)["failedTasks"] >= 4, 20)
-    assert primary(cluster)["rolloutState"] == "IN_PROGRESS"
+    eventually(lambda: cluster.primary["failedTasks"] >= 4, 20)
+    assert cluster.primary["rolloutState"] == "IN_PROGRESS"
 
 
 def test_tasks_that_die_later_do_not_count_for_the_next_deployment(cluster: Cluster) -> None:
     # "Deployment": failedTasks
     good = cluster.site("1")
     cluster.serve(good, 1, deploymentConfiguration=BREAKER)
-    eventually(lambda: primary(cluster)["rolloutState"] == "COMPLETED")
+    cluster.wait_completed()
     for _ in range(4):
         [task] = cluster.tasks()
-        port = cluster.task(task)["containers"][0]["networkBindings"][0]["hostPort"]
-        _server(port).kill()
+        _server(port_of(cluster.task(task))).kill()
         eventually(lambda one=task: one not in cluster.tasks() and cluster.tasks() != [])  # type: ignore[misc]
         eventually(lambda: cluster.service["runningCount"] == 1)
     second = cluster.site("2")
-    update(cluster, taskDefinition=second)
-    eventually(lambda: primary(cluster)["rolloutState"] == "COMPLETED")
-    assert primary(cluster)["taskDefinition"] == second
+    cluster.update(taskDefinition=second)
+    cluster.wait_completed()
+    assert cluster.primary["taskDefinition"] == second
 
 
 def _server(port: int) -> psutil.Process:
@@ -129,9 +104,9 @@ def test_a_task_whose_container_is_unhealthy_is_replaced(cluster: Cluster) -> No
     uri = cluster.push("sick", {"a": "sick"}, "sleep", "60")
     check = {"command": ["CMD-SHELL", "test ! -e ill"], "interval": 5, "retries": 1}
     cluster.serve(cluster.define(uri, healthCheck=check), 1)
-    eventually(lambda: primary(cluster)["rolloutState"] == "COMPLETED")
+    cluster.wait_completed()
     [first] = cluster.tasks()
-    (cluster.aws.state_dir / "tasks" / first.split("/")[-1] / "app" / "app" / "ill").touch()
+    (cluster.files(first) / "ill").touch()
     eventually(lambda: cluster.task(first)["lastStatus"] == "STOPPED")
     assert cluster.task(first)["stoppedReason"] == "Task failed container health checks"
     eventually(lambda: cluster.service["runningCount"] == 1 and cluster.tasks() != [first])
@@ -147,7 +122,7 @@ def test_percentages_bound_how_many_run_at_once(
     # "maximumPercent" rounds down, "minimumHealthyPercent" up
     limits = {"maximumPercent": most, "minimumHealthyPercent": least}
     cluster.serve(cluster.site("1"), 2, deploymentConfiguration=limits)
-    eventually(lambda: primary(cluster)["rolloutState"] == "COMPLETED")
+    cluster.wait_completed()
     seen, over = [], threading.Event()
 
     def watch() -> None:
@@ -158,25 +133,25 @@ def test_percentages_bound_how_many_run_at_once(
     watcher = threading.Thread(target=watch)
     second = cluster.site("2")
     watcher.start()
-    update(cluster, taskDefinition=second)
+    cluster.update(taskDefinition=second)
     eventually(
         lambda: (
             len(cluster.service["deployments"]) == 1
-            and primary(cluster)["rolloutState"] == "COMPLETED"
+            and cluster.primary["rolloutState"] == "COMPLETED"
         )
     )
     over.set()
     watcher.join()
     assert min(running for running, _ in seen) >= fewest_seen
     assert max(live for _, live in seen) <= most_seen
-    assert primary(cluster)["taskDefinition"] == second
+    assert cluster.primary["taskDefinition"] == second
 
 
 def test_the_configuration_is_shown(cluster: Cluster) -> None:
     cluster.serve(cluster.site("1"), 1)
     shown = cluster.service["deploymentConfiguration"]
     assert (shown["maximumPercent"], shown["minimumHealthyPercent"]) == (200, 100)
-    update(cluster, deploymentConfiguration={"maximumPercent": 150})
+    cluster.update(deploymentConfiguration={"maximumPercent": 150})
     shown = cluster.service["deploymentConfiguration"]
     assert (shown["maximumPercent"], shown["minimumHealthyPercent"]) == (150, 100)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.cloud.test_containers import Cluster
+from tests.cloud.clusters import Cluster
 from tests.conftest import Aws
 from tests.waiting import eventually
 
@@ -23,32 +23,13 @@ pytestmark = pytest.mark.slow
 class Tasks(Cluster):
     """A cluster whose tasks run shell scripts, several containers in each."""
 
+    uri: str
+
     def define_all(self, *containers: dict[str, Any]) -> str:
-        options = {
-            "awslogs-group": self.name,
-            "awslogs-region": "us-east-1",
-            "awslogs-stream-prefix": "t",
-        }
-        log = {"logConfiguration": {"logDriver": "awslogs", "options": options}}
-        made = self.ecs.register_task_definition(
-            family=self.name,
-            networkMode="awsvpc",
-            requiresCompatibilities=["FARGATE"],
-            executionRoleArn=self.role,
-            cpu="256",
-            memory="512",
-            containerDefinitions=[{"image": self.uri, **log, **one} for one in containers],
-        )
-        return made["taskDefinition"]["taskDefinitionArn"]
+        return super().define_all(*({"image": self.uri, **one} for one in containers))
 
     def run_all(self, *containers: dict[str, Any], **settings: Any) -> str:
         return self.run(self.define_all(*containers), **settings)
-
-    def printed(self, arn: str, name: str = "app") -> list[str]:
-        stream = f"t/{name}/{arn.split('/')[-1]}"
-        logs = self.aws.client("logs")
-        found = logs.get_log_events(logGroupName=self.name, logStreamName=stream)
-        return [event["message"] for event in found["events"]]
 
 
 @pytest.fixture
@@ -56,8 +37,7 @@ def tasks(lab_environment: Aws, tmp_path: Path) -> Iterator[Tasks]:
     made = Tasks(lab_environment, tmp_path)
     made.uri = made.push("it", {"file": ""}, "sh", "-c", "echo image $NAME", NAME="image")
     yield made
-    for arn in made.ecs.list_tasks(cluster=made.name)["taskArns"]:
-        made.ecs.stop_task(cluster=made.name, task=arn)
+    made.close()
 
 
 def script(name: str, text: str, **more: Any) -> dict[str, Any]:
@@ -75,13 +55,13 @@ def test_run_task_overrides_command_and_environment(tasks: Tasks) -> None:
         {"name": "app", "environment": other}, overrides={"containerOverrides": overrides}
     )
     tasks.wait(arn, "STOPPED")
-    assert tasks.printed(arn) == ["over kept"]
+    assert tasks.log(arn) == ["over kept"]
 
 
 def test_an_entry_point_makes_the_images_command_void(tasks: Tasks) -> None:
     arn = tasks.run_all({"name": "app", "entryPoint": ["echo", "entry"]})
     tasks.wait(arn, "STOPPED")
-    assert tasks.printed(arn) == ["entry"]
+    assert tasks.log(arn) == ["entry"]
 
 
 def test_secrets_whole_and_by_key(tasks: Tasks) -> None:
@@ -97,7 +77,7 @@ def test_secrets_whole_and_by_key(tasks: Tasks) -> None:
     named = [{"name": name, "valueFrom": source} for name, source in sources.items()]
     arn = tasks.run_all(script("app", 'echo "$WHOLE $KEY $URL"', secrets=named))
     tasks.wait(arn, "STOPPED")
-    assert tasks.printed(arn) == ['{"user":"u","password":"p"} p db']
+    assert tasks.log(arn) == ['{"user":"u","password":"p"} p db']
     missing = [{"name": "KEY", "valueFrom": f"{secret['ARN']}:none::"}]
     task = tasks.wait(tasks.run_all(script("app", "true", secrets=missing)), "STOPPED")
     assert "did not contain json key none" in task["stoppedReason"]
@@ -118,9 +98,9 @@ def test_each_container_has_ports_of_its_own(tasks: Tasks) -> None:
         for item in container["networkBindings"]
     }
     assert len(set(bindings.values())) == 3
-    eventually(lambda: len(tasks.printed(arn, "two")) == 2)
-    assert tasks.printed(arn, "one") == [str(bindings[80])]
-    assert tasks.printed(arn, "two") == [f"{bindings[81]} {bindings[82]}", str(bindings[81])]
+    eventually(lambda: len(tasks.log(arn, "two")) == 2)
+    assert tasks.log(arn, "one") == [str(bindings[80])]
+    assert tasks.log(arn, "two") == [f"{bindings[81]} {bindings[82]}", str(bindings[81])]
 
 
 def test_stop_timeout(tasks: Tasks) -> None:
@@ -128,7 +108,7 @@ def test_stop_timeout(tasks: Tasks) -> None:
     stubborn = "trap '' TERM; echo up; while :; do sleep 0.1; done"
     arn = tasks.run_all(script("app", stubborn, stopTimeout=1))
     tasks.wait(arn, "RUNNING")
-    eventually(lambda: tasks.printed(arn) == ["up"])
+    eventually(lambda: tasks.log(arn) == ["up"])
     started = time.monotonic()
     tasks.ecs.stop_task(cluster=tasks.name, task=arn)
     task = tasks.wait(arn, "STOPPED")
@@ -146,7 +126,7 @@ def test_a_container_waits_until_another_has_succeeded(tasks: Tasks) -> None:
         script("init", "sleep 0.4; date +%s.%N", essential=False),
     )
     task = tasks.wait(arn, "STOPPED")
-    [first], [second] = tasks.printed(arn, "init"), tasks.printed(arn, "app")
+    [first], [second] = tasks.log(arn, "init"), tasks.log(arn, "app")
     assert float(first) < float(second)
     assert {one["exitCode"] for one in task["containers"]} == {0}
 
@@ -170,8 +150,8 @@ def test_a_container_waits_until_another_is_healthy(tasks: Tasks) -> None:
         script("app", "date +%s.%N; sleep 30", dependsOn=waits),
     )
     task = tasks.wait(arn, "RUNNING")
-    eventually(lambda: bool(tasks.printed(arn, "app")))
-    assert float(tasks.printed(arn, "db")[0]) < float(tasks.printed(arn, "app")[0])
+    eventually(lambda: bool(tasks.log(arn, "app")))
+    assert float(tasks.log(arn, "db")[0]) < float(tasks.log(arn, "app")[0])
     assert {one["name"]: one["healthStatus"] for one in task["containers"]}["db"] == "HEALTHY"
 
 

@@ -14,9 +14,9 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.cloud.test_balancer import Balancer, get, to
-from tests.cloud.test_containers import Cluster
-from tests.cloud.test_functions import zipped
+from tests.cloud.balancers import Balancer, get, to
+from tests.cloud.clusters import Cluster
+from tests.cloud.functions import zipped
 from tests.codedeploy.conftest import OVER
 from tests.conftest import Aws
 from tests.waiting import eventually

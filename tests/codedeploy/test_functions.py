@@ -18,7 +18,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.cloud.test_functions import Functions, zipped
+from tests.cloud.functions import Functions, zipped
 from tests.codedeploy.conftest import OVER
 from tests.waiting import eventually
 
@@ -281,7 +281,7 @@ def test_what_an_appspec_names_has_to_be_there(live: Live, more: dict[str, str],
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("{", "neither YAML nor JSON"),
+        ("{", "a not well-formed yaml"),
         ("version: 1.0", "version must be 0.0"),
         ("version: 0.0", "list of one resource"),
         ("version: 0.0\nResources: [{a: {Type: AWS::ECS::Service}}]", "AWS::ECS::Service"),

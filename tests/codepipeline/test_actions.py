@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.cloud.test_functions import zipped
+from tests.cloud.functions import zipped
 from tests.codepipeline.test_sources import Account, action, names
 from tests.waiting import eventually
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.cloud.test_balancer import get
-from tests.cloud.test_containers import Cluster, cluster  # noqa: F401
+from tests.cloud.balancers import get
+from tests.cloud.clusters import Cluster
+from tests.cloud.conftest import cluster  # noqa: F401
 from tests.codedeploy.test_ecs import SERVER, Service, role, service  # noqa: F401
 from tests.codepipeline.test_actions import Site
 from tests.codepipeline.test_sources import Account, action

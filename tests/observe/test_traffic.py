@@ -7,7 +7,7 @@ import time
 import pytest
 
 from labkit import observe
-from tests.cloud.test_balancer import Site
+from tests.cloud.balancers import Site
 from tests.waiting import eventually
 
 

@@ -24,6 +24,7 @@ from moto.sts.models import sts_backends
 from labkit.cloud.clients import Session
 from labkit.cloud.codedeploy.models import CodeDeployBackend, Fields, codedeploy_backends, now
 from labkit.cloud.compute import hosts
+from labkit.cloud.processes import free_port
 from labkit.cloud.service import AWSError, Service, page
 
 _NAME = re.compile(r"(?!i-)[A-Za-z0-9+=,.@_-]{1,100}")
@@ -179,7 +180,7 @@ class OnPremises(Service):
             )
         self._check_arn(iamUserArn, iamSessionArn)
         arn = self.arn(f"instance/{instanceName}_{self._random()}")
-        made = OnPremisesInstance(instanceName, arn, hosts.free_port(), iamUserArn, iamSessionArn)
+        made = OnPremisesInstance(instanceName, arn, free_port(), iamUserArn, iamSessionArn)
         made.tags[hosts.PORT_TAG] = str(made.port)
         self._instances[instanceName] = made
         return {}

@@ -19,7 +19,6 @@ import errno
 import logging
 import os
 import shutil
-import socket
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +31,7 @@ from moto.iam.models import iam_backends
 from labkit.cloud import clients, runtime, runtimes
 from labkit.cloud.clients import Session
 from labkit.cloud.compute import roots
-from labkit.cloud.processes import passed_on_environment
+from labkit.cloud.processes import free_port, passed_on_environment
 
 logger = logging.getLogger(__name__)
 
@@ -268,12 +267,6 @@ def _end_processes(*directories: str) -> None:
     for name in directories:
         runtime.current().processes.end(f"host/{name}", grace_seconds=2)
         roots.stop(runtime.current().state_dir / "hosts" / name)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def _tags(instance: Any) -> dict[str, str]:

@@ -26,6 +26,7 @@ from moto.cloudwatch.models import Alarm, CloudWatchBackend, cloudwatch_backends
 
 from labkit.cloud import bus, clients, runtime
 from labkit.cloud.monitoring import metrics
+from labkit.cloud.service import named
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def start() -> None:
 
     @wraps(create)
     def put_metric_alarm(self: Any, *arguments: Any, **keywords: Any) -> Alarm:
-        known = self.alarms.get(keywords.get("name") or arguments[0])
+        known = self.alarms.get(named(create, self, *arguments, **keywords)["name"])
         alarm = create(self, *arguments, **keywords)
         if fault := _fault(alarm):
             if known is None:

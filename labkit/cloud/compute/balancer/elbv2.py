@@ -9,7 +9,6 @@ Elastic Load Balancing API Reference.
 
 from __future__ import annotations
 
-import inspect
 import ipaddress
 import threading
 import time
@@ -30,6 +29,8 @@ from moto.elbv2.models import (
 from labkit.cloud import runtime
 from labkit.cloud.compute import hosts
 from labkit.cloud.compute.balancer import control, routes
+from labkit.cloud.processes import free_port
+from labkit.cloud.service import named
 
 PORT_TAG = "labkit:port"
 HEALTH_METRIC_SECONDS = 60.0
@@ -96,7 +97,7 @@ def _listen() -> None:
     init = FakeListener.__init__
 
     def __init__(self: Any, *arguments: Any, **keywords: Any) -> None:
-        self.labkit_port = hosts.free_port()
+        self.labkit_port = free_port()
         init(self, *arguments, **keywords)
 
     def create_listener(self: Any, *arguments: Any, **keywords: Any) -> Any:
@@ -104,7 +105,7 @@ def _listen() -> None:
         for _ in range(5):
             if listener.arn not in _balancer.apply():
                 break
-            listener.labkit_port = hosts.free_port()  # somebody was faster
+            listener.labkit_port = free_port()  # somebody was faster
         else:
             raise ELBClientError("ServiceUnavailable", "The lab found no port to listen on")
         tag = {"Key": PORT_TAG, "Value": str(listener.labkit_port)}
@@ -237,8 +238,7 @@ def _refuse_what_is_not_here() -> None:
 
         @wraps(real)
         def checked(self: Any, *arguments: Any, **keywords: Any) -> Any:
-            given = inspect.signature(real).bind(self, *arguments, **keywords).arguments
-            if told := fault(given | given.get("kwargs", {})):
+            if told := fault(named(real, self, *arguments, **keywords)):
                 raise ELBClientError(
                     "InvalidConfigurationRequest", f"The lab's balancer does not have {told}"
                 )

@@ -1,21 +1,20 @@
-"""A rolling deployment's limits: how many tasks at once, and when it has failed.
+"""What a service says of its deployments: how many tasks at once, when one has failed, the grace period.
 
-moto does not read `deploymentConfiguration`; it is read here, kept with the service and obeyed.
+moto reads neither `deploymentConfiguration` nor `healthCheckGracePeriodSeconds`; they are read here,
+kept with the service and obeyed.
 
-AWS pages: "DeploymentConfiguration" in the ECS API Reference; "How the Amazon ECS deployment circuit
-breaker detects failures"; "Amazon ECS service deployment state change events".
+AWS pages: "DeploymentConfiguration" and "CreateService" in the ECS API Reference; "How the Amazon ECS
+deployment circuit breaker detects failures".
 """
 
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.ecs.responses import EC2ContainerServiceResponse as Response
 
-from labkit.cloud import bus
 from labkit.cloud.service import AWSError
 
 _DEFAULT = {"maximumPercent": 200, "minimumHealthyPercent": 100}
@@ -73,6 +72,11 @@ def _keep(response: Any, name: str, given: dict[str, Any]) -> None:
         off = {"enable": False, "rollback": False}
         known = {"deploymentCircuitBreaker": off, **_DEFAULT}
     service.deployment_configuration = {**(known or _DEFAULT), **given}
+    grace = response._get_param("healthCheckGracePeriodSeconds")
+    if grace is not None or service.load_balancers:
+        service.health_check_grace_period_seconds = (
+            grace_seconds(service) if grace is None else grace
+        )
 
 
 def _service(response: Any, name: str) -> Any:
@@ -104,23 +108,9 @@ def goes_back(service: Any) -> bool:
     return bool(_breaker(service).get("rollback"))
 
 
-def announce(service: Any, deployment: dict[str, Any]) -> None:
-    """The service's event on the bus: a deployment is in progress, completed or failed."""
-    state = deployment["rolloutState"]
-    bus.publish(
-        "aws.ecs",
-        "ECS Deployment State Change",
-        {
-            "eventType": "ERROR" if state == "FAILED" else "INFO",
-            "eventName": f"SERVICE_DEPLOYMENT_{state}",
-            "deploymentId": deployment["id"],
-            "updatedAt": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "reason": deployment.get("rolloutStateReason", ""),
-        },
-        account=service._account_id,
-        region=service.region_name,
-        resources=[service.arn],
-    )
+def grace_seconds(service: Any) -> int:
+    """How long after a task has started the scheduler ignores that it is unhealthy."""
+    return getattr(service, "health_check_grace_period_seconds", 0)
 
 
 def _breaker(service: Any) -> dict[str, Any]:
