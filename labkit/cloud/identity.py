@@ -31,6 +31,7 @@ class Principal:
     service: str | None = None  # "codebuild.amazonaws.com", for a service itself
     invoked_by: str | None = None  # the service that assumed this role
     source_arn: str | None = None  # the resource on whose behalf it did (aws:SourceArn)
+    role_arn: str | None = None  # of the role whose session this is
 
     @property
     def name(self) -> str:
@@ -106,6 +107,7 @@ def find(access_key_id: str) -> Principal | None:
                 role.session_token,
                 invoked_by=service,
                 source_arn=source_arn,
+                role_arn=role.role_arn,
             )
     return None
 

@@ -140,7 +140,7 @@ def test_a_batch_whose_time_is_over_is_ended_with_its_builds(hasty: Batches) -> 
     assert batch["buildBatchStatus"] == "TIMED_OUT"
     assert phases(batch)[2:] == [("IN_PROGRESS", "TIMED_OUT"), ("STOPPED", None)]
     assert statuses(batch) == {"a": "STOPPED", "b": "STOPPED"}
-    assert (batch["endTime"] - batch["startTime"]).total_seconds() < 3
+    assert (batch["endTime"] - batch["startTime"]).total_seconds() < 15
 
 
 def test_a_build_that_is_stopped_fails_the_batch(batches: Batches) -> None:
