@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from labkit.cloud import launcher
-from labkit.cloud.codedeploy.appspec import parse
+from labkit.cloud.codedeploy.appspec import AppSpecError, parse
 from labkit.cloud.isolation import bubblewrap
 from tests.codedeploy.conftest import Fleet, bundle, make_fleet
 from tests.conftest import Aws
@@ -332,6 +332,23 @@ def test_a_script_has_an_hour_if_nothing_is_said() -> None:
     assert [script.timeout for script in spec.hooks["AfterInstall"]] == [3600, 7]
 
 
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (b"name: caf\xe9s\n", "invalid trailing UTF-8 octet"),
+        (b"name: caf\xe9", "incomplete UTF-8 octet sequence"),
+        (b"name: \xff\n", "invalid leading UTF-8 octet"),
+        ("version: 0.0\n".encode("utf-16"), "invalid leading UTF-8 octet"),
+        (b"version: 0.0\0\n", "control characters are not allowed"),
+    ],
+)
+def test_bytes_that_are_no_text(raw: bytes, told: str) -> None:
+    # psych, SyntaxError
+    with pytest.raises(AppSpecError) as refused:
+        parse(raw)
+    assert str(refused.value) == f"(<unknown>): {told} at line 1 column 1"
+
+
 def test_two_groups_do_not_clean_up_after_each_other(fleet: Fleet) -> None:
     # B10: the list is the group's
     host, path = fleet.hosts[0], f"/srv/{uuid4().hex[:8]}"
@@ -436,9 +453,9 @@ def test_a_chain_of_links_too_long_to_follow_does_not_lead_out(fleet: Fleet, gro
         chain = "/".join("abcdefghijklmnop") + "/" + "l" * 254
         add(chain, tarfile.SYMTYPE, "../" * 16)
         add("escape", tarfile.SYMTYPE, f"{chain}/..")
-        add("escape/out", tarfile.REGTYPE)
+        add("escape/written", tarfile.REGTYPE)
     key, host = fleet.upload(body.getvalue()), fleet.hosts[0]
     deployment = fleet.start(group, None, revision=fleet.revision(key, "tar"))
     assert fleet.wait(deployment)["status"] == "Failed"
     assert fleet.events(deployment, host)["DownloadBundle"]["status"] == "Failed"
-    assert not list(fleet.path(host).rglob("out"))
+    assert not list(fleet.path(host).rglob("written"))

@@ -5,7 +5,7 @@ on the hosts), `spec` (an appspec.yml after its version and os) or `appspec` (al
 (the rest of the bundle), `kind` (of the bundle, `tgz as tar` for one that is called something else)
 and `deploy` (settings of CreateDeployment) in; `expect` out. `$HERE` is a directory of the host for
 this case alone, `$CASE` its name, `$FIRST` and `$LAST` are the ids of its hosts. `rule` is the number
-of the agent's rule, or the AWS page.
+of the agent's rule, or the AWS page. A case of another `platform` is an appspec, and its error.
 """
 
 from __future__ import annotations
@@ -25,6 +25,31 @@ from botocore.exceptions import ClientError
 from tests.codedeploy.conftest import bundle, read_entry
 
 CASES = yaml.safe_load((Path(__file__).parent / "cases.yaml").read_text(encoding="utf-8"))
+SERVER = [case for case in CASES if "platform" not in case]
+OTHERS = [case for case in CASES if "platform" in case]
+LISTENER = "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener/app/none/1/2"
+# of an ECS group, whose resources nobody has made
+ECS_GROUP = {
+    "ecsServices": [{"clusterName": "none", "serviceName": "none"}],
+    "blueGreenDeploymentConfiguration": {
+        "terminateBlueInstancesOnDeploymentSuccess": {
+            "action": "TERMINATE",
+            "terminationWaitTimeInMinutes": 0,
+        },
+        "deploymentReadyOption": {
+            "actionOnTimeout": "CONTINUE_DEPLOYMENT",
+            "waitTimeInMinutes": 0,
+        },
+    },
+    "loadBalancerInfo": {
+        "targetGroupPairInfoList": [
+            {
+                "targetGroups": [{"name": "blue"}, {"name": "green"}],
+                "prodTrafficRoute": {"listenerArns": [LISTENER]},
+            }
+        ]
+    },
+}
 HEADER = "version: 0.0\nos: linux\n"
 EVENTS = [
     "ApplicationStop",
@@ -69,7 +94,7 @@ def test_every_case_has_a_name_of_its_own_and_a_rule() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "case"), list(enumerate(CASES)), ids=[case["name"] for case in CASES]
+    ("number", "case"), list(enumerate(SERVER)), ids=[case["name"] for case in SERVER]
 )
 def test_a_deployment_does_as_codedeploy_does(
     fleet: Any, number: int, case: dict[str, Any]
@@ -85,6 +110,35 @@ def test_a_deployment_does_as_codedeploy_does(
     group = fleet.group(*hosts, **_config(fleet, case))
     for step in case.get("steps", [case]):
         _deploy(fleet, group, hosts, _replace(step, names))
+
+
+@pytest.mark.parametrize("case", OTHERS, ids=[case["name"] for case in OTHERS])
+def test_an_appspec_of_another_platform_is_read(fleet: Any, case: dict[str, Any]) -> None:
+    """One that is good names what is not there, and fails only then."""
+    platform = case["platform"]
+    application = f"{fleet.application}-{platform}"
+    api = fleet.codedeploy
+    with contextlib.suppress(api.exceptions.ApplicationAlreadyExistsException):
+        api.create_application(applicationName=application, computePlatform=platform)
+    with contextlib.suppress(api.exceptions.DeploymentGroupAlreadyExistsException):
+        api.create_deployment_group(
+            applicationName=application,
+            deploymentGroupName="one",
+            serviceRoleArn=fleet.service_role,
+            deploymentConfigName=f"CodeDeployDefault.{platform}AllAtOnce",
+            deploymentStyle={
+                "deploymentType": "BLUE_GREEN",
+                "deploymentOption": "WITH_TRAFFIC_CONTROL",
+            },
+            **(ECS_GROUP if platform == "ECS" else {}),
+        )
+    revision = {"revisionType": "AppSpecContent", "appSpecContent": {"content": case["appspec"]}}
+    deployment = api.create_deployment(
+        applicationName=application, deploymentGroupName="one", revision=revision
+    )["deploymentId"]
+    error = fleet.wait(deployment)["errorInformation"]
+    assert error["code"] == case["expect"]["error"], error
+    assert case["expect"].get("message", "") in error["message"]
 
 
 def _config(fleet: Any, case: dict[str, Any]) -> dict[str, str]:

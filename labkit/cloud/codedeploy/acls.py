@@ -5,9 +5,12 @@ AWS page: "AppSpec 'permissions' section"; aws-codedeploy-agent, AceInfo and Ran
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
+
+from labkit.cloud.codedeploy import psych
 
 _KINDS = {
     "u": "user",
@@ -45,12 +48,15 @@ class AclEntry:
         return f"{prefix}{self.kind}:{self.name}:{self.permissions}"
 
 
-def entry(text: str) -> AclEntry:
+def entry(text: Any) -> AclEntry:
     """Read one entry of `acls`.
 
     Raises:
         InvalidEntry: what the agent would say.
+        RubyError: it is not a text.
     """
+    if not isinstance(text, str):
+        raise psych.no_method("split", text)
     problem = (
         "The deployment failed because of a problem with the acls permission settings in the "
         "application specification file. "
@@ -99,20 +105,26 @@ def _permissions(text: str, letters: str) -> str:
     return "".join(letter if letter in letters else "-" for letter in "rwx")
 
 
-def check_context(context: dict[str, Any]) -> None:
+def check_context(context: Any) -> None:
     """Refuse a context without a type, or with a range that cannot be (A28, A29).
 
     Raises:
         InvalidEntry: what the agent would say.
+        RubyError: it is not a mapping, or its range is no text.
     """
-    if context.get("type") is None:
+    if psych.at(context, "type") is None:
         raise InvalidEntry(
             "The deployment failed because the application specification file specifies an invalid "
-            f"context type ({context}). Update the permissions section of the AppSpec file, and "
-            "then try again."
+            f"context type ({psych.inspect(context)}). Update the permissions section of the "
+            "AppSpec file, and then try again."
         )
-    if context.get("range") is not None:
-        _check_range(str(context["range"]))
+    given = psych.at(context, "range")
+    if isinstance(given, (list, dict)):
+        raise psych.no_method("split", given)
+    if given is not None and not isinstance(given, str):
+        raise psych.no_method("include?", given)
+    if given is not None:
+        _check_range(given)
 
 
 def _check_range(text: str) -> None:
@@ -126,10 +138,9 @@ def _check_range(text: str) -> None:
             "again."
         )
     found: list[int] = []
-    for part in categories[0].split(",") if categories else ():
-        ends = [_number(end, "c", "category") for end in _parts(part, ".")]
-        if ends[-1] > _MOST_CATEGORY:
-            raise InvalidEntry(f"invalid category c{ends[-1]}")
+    listed = "".join(categories).rstrip(",")
+    for part in listed.split(",") if listed else ():
+        ends = [_number(end, "c", "category", _MOST_CATEGORY) for end in _parts(part, ".")]
         if ends[-1] < ends[0]:
             raise InvalidEntry(f"invalid category range {part}")
         found += range(ends[0], ends[-1] + 1)
@@ -144,7 +155,7 @@ def _parts(text: str, separator: str) -> list[str]:
     return parts
 
 
-def _number(text: str, letter: str, name: str) -> int:
-    if not re.fullmatch(f"{letter}[0-9]+", text):
+def _number(text: str, letter: str, name: str, most: float = math.inf) -> int:
+    if not re.fullmatch(f"{letter}[0-9]+", text) or int(text[1:]) > most:
         raise InvalidEntry(f"invalid {name} {text}")
     return int(text[1:])

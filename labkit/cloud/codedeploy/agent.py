@@ -9,7 +9,6 @@ AWS pages: "CodeDeploy agent"; "AppSpec 'hooks' section", which revision's scrip
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from functools import lru_cache
@@ -20,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from labkit.cloud import runtime, runtimes
 from labkit.cloud.archives import ArchiveError
 from labkit.cloud.clients import Session
-from labkit.cloud.codedeploy import bundles, hooks
+from labkit.cloud.codedeploy import bundles, hooks, psych
 from labkit.cloud.codedeploy.appspec import SCRIPTABLE, AppSpec, AppSpecError, parse
 from labkit.cloud.codedeploy.bundles import ARCHIVE, BundleError
 from labkit.cloud.codedeploy.hooks import ScriptError
@@ -48,6 +47,7 @@ _REFUSALS = (
     HostError,
     InstallError,
     PermissionsError,
+    psych.RubyError,
     runtimes.RuntimeMissing,
     BotoCoreError,
 )
@@ -155,7 +155,7 @@ class Agent:
         unknown = [name for name in spec.hooks if name not in SCRIPTABLE]
         if unknown:  # E10
             raise InstallError(
-                f"{path.name} file contains unknown lifecycle events: {json.dumps(unknown)}"
+                f"{path.name} file contains unknown lifecycle events: {psych.inspect(unknown)}"
             )
         install(
             self.host,
@@ -224,7 +224,7 @@ class Agent:
         )
 
     def _parsed(self, path: Path) -> AppSpec:
-        return _parse(path.read_text(encoding="utf-8-sig"))
+        return _parse(path.read_bytes())
 
     @property
     def session(self) -> Session:

@@ -8,14 +8,14 @@ AWS page: "AppSpec File structure" for EC2/on-premises deployments; aws-codedepl
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
-from labkit.cloud.codedeploy import acls
+from labkit.cloud.codedeploy import acls, psych
 from labkit.cloud.codedeploy.acls import AclEntry, InvalidEntry
+from labkit.cloud.codedeploy.psych import RubyError
 
 BEHAVIORS = ("DISALLOW", "OVERWRITE", "RETAIN")
 DEFAULT_TIMEOUT_SECONDS = 3600
@@ -29,6 +29,12 @@ SCRIPTABLE = (
     "ValidateService",
     "BeforeAllowTraffic",
     "AfterAllowTraffic",
+)
+
+
+_NO_OBJECT = (
+    "The deployment failed because a permission listed in the application specification file has "
+    "no object value. Update the permissions section of the AppSpec file, and then try again."
 )
 
 
@@ -48,10 +54,13 @@ class Script:
 
 @dataclass(frozen=True)
 class FileEntry:
-    """What is copied where: a file or a directory of the revision, and a directory of the host."""
+    """What is copied where: a file or a directory of the revision, and a directory of the host.
 
-    source: str
-    destination: str
+    Neither has to be a text for the parser; the copy fails then.
+    """
+
+    source: Any
+    destination: Any
 
 
 @dataclass(frozen=True)
@@ -59,11 +68,11 @@ class Permission:
     """Mode, access control list, context and owner for what this deployment copied."""
 
     object: str
-    pattern: str = "**"
-    exclude: list[str] = field(default_factory=list)
+    pattern: Any = "**"
+    exclude: list[Any] = field(default_factory=list)
     type: list[str] = field(default_factory=lambda: ["file", "directory"])
-    owner: str | None = None
-    group: str | None = None
+    owner: Any = None
+    group: Any = None
     mode: str | None = None
     acls: list[AclEntry] | None = None
     context: dict[str, Any] | None = None
@@ -79,35 +88,34 @@ class AppSpec:
     file_exists_behavior: str | None
 
 
-def parse(text: str) -> AppSpec:
+def parse(raw: bytes | str) -> AppSpec:
     """Read an appspec file.
 
     Raises:
         AppSpecError: what the agent would say.
     """
     try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that cannot be
-        raise AppSpecError(
-            f"The deployment failed because the appspec.yml file is not valid YAML: {error}"
-        ) from error
-    if not text.strip() or document is None:  # A1
+        return _spec(psych.load(raw if isinstance(raw, bytes) else raw.encode()))
+    except (InvalidEntry, RubyError) as error:  # A15, A26-A29
+        raise AppSpecError(str(error)) from error
+
+
+def _spec(document: Any) -> AppSpec:
+    if document is None or document is False:  # A1
         raise AppSpecError(
             "The deployment failed because the application specification file was empty. Make sure "
             "your AppSpec file defines at minimum the 'version' and 'os' properties."
         )
-    if not isinstance(document, dict):
-        raise AppSpecError(
-            "The deployment failed because the application specification file is not a mapping."
-        )
-    _check_version(document.get("version"))
-    _check_os(document.get("os"))
-    hooks = _hooks(document.get("hooks"))
-    files = [_file(entry) for entry in _mappings(document.get("files"), "files")]
-    permissions = [
-        _permission(entry) for entry in _mappings(document.get("permissions"), "permissions")
-    ]
-    return AppSpec(files, hooks, permissions, _behavior(document.get("file_exists_behavior")))
+    _check_version(psych.at(document, "version"))
+    _check_os(psych.at(document, "os"))
+    hooks = _hooks(psych.either(psych.at(document, "hooks"), {}))
+    files = [_file(entry) for entry in _section(document, "files")]
+    permissions = [_permission(entry) for entry in _section(document, "permissions")]
+    return AppSpec(files, hooks, permissions, _behavior(psych.at(document, "file_exists_behavior")))
+
+
+def _section(of: Any, key: str, default: tuple[Any, ...] = ()) -> list[Any]:
+    return psych.each(psych.either(psych.at(of, key), list(default)))
 
 
 def _check_version(version: Any) -> None:
@@ -115,8 +123,8 @@ def _check_version(version: Any) -> None:
     if isinstance(version, bool) or not isinstance(version, (int, float)) or version != 0.0:
         raise AppSpecError(
             "The deployment failed because an invalid version value "
-            f"({'' if version is None else version}) was entered in the application specification "
-            'file. Make sure your AppSpec file specifies "0.0" as the version, and then try again.'
+            f"({psych.text(version)}) was entered in the application specification file. Make sure "
+            'your AppSpec file specifies "0.0" as the version, and then try again.'
         )
 
 
@@ -124,34 +132,25 @@ def _check_os(system: Any) -> None:
     if system != "linux":
         raise AppSpecError(
             "The deployment failed because the application specification file specifies an "
-            f"unsupported operating system ({'' if system is None else system}). Specify either "
+            f"unsupported operating system ({psych.text(system)}). Specify either "
             '"linux" or "windows" in the os section of the AppSpec file, and then try again.'
         )
 
 
-def _mappings(value: Any, name: str) -> list[dict[str, Any]]:
-    """The list of mappings that a section has to be; the agent has no words for it (A15)."""
-    if not isinstance(value or [], list):
-        raise AppSpecError(f"undefined method for {name}: it is not a list")
-    for entry in value or []:
-        if not isinstance(entry, dict):
-            raise AppSpecError(f"undefined method for {name}: {entry} is not a mapping")
-    return value or []
-
-
 def _hooks(value: Any) -> dict[str, list[Script]]:
-    if not isinstance(value or {}, dict):
-        raise AppSpecError("undefined method for hooks: it is not a mapping")
+    if not isinstance(value, dict):
+        raise psych.no_method("each_pair", value)
     return {
-        str(event): [_script(script) for script in _mappings(scripts, f"the hook {event}")]
-        for event, scripts in (value or {}).items()
-        if scripts is not None  # A13
+        event: [_script(script) for script in psych.each(scripts)]
+        for event, scripts in value.items()
+        if psych.either(scripts, None) is not None  # A13
     }
 
 
 def _script(value: Any) -> Script:
-    given = value.get("location")
-    location = "" if given is None else str(given).strip()
+    if not isinstance(value, dict):
+        raise psych.no_method("has_key?", value)
+    location = psych.text(value.get("location")).strip()
     if not location:  # A14
         raise AppSpecError(
             "The deployment failed because the application specification file specifies a script "
@@ -162,16 +161,21 @@ def _script(value: Any) -> Script:
     return Script(
         location,
         _timeout(value.get("timeout")),
-        str(runas).strip() if runas else None,
-        bool(value.get("sudo")),
+        None if runas is None else psych.text(runas).strip(),
+        psych.either(value.get("sudo"), None) is not None,
     )
 
 
 def _timeout(value: Any) -> int:
-    if value is None:  # A17
-        return DEFAULT_TIMEOUT_SECONDS
-    prefix = re.match(r"\s*[+-]?\d+", str(value))  # A16: "30s" is 30
-    seconds = int(prefix.group()) if prefix else 0
+    value = psych.either(value, DEFAULT_TIMEOUT_SECONDS)  # A17
+    if isinstance(value, str):  # A16: "30s" is 30
+        prefix = re.match(r"\s*[+-]?\d+(_\d+)*", value)
+        value = prefix.group() if prefix else 0
+    elif value is True or not isinstance(value, (int, float)):
+        raise psych.no_method("to_i", value)
+    elif not math.isfinite(value):
+        raise RubyError(psych.text(value))
+    seconds = int(value)
     if seconds <= 0:
         raise AppSpecError(
             "The deployment failed because an invalid timeout value was provided for a script in "
@@ -182,7 +186,7 @@ def _timeout(value: Any) -> int:
 
 
 def _file(value: Any) -> FileEntry:
-    source, destination = value.get("source"), value.get("destination")
+    source, destination = psych.at(value, "source"), psych.at(value, "destination")
     if source is None:  # A12
         raise AppSpecError(
             "The deployment failed because the application specification file specifies a "
@@ -192,80 +196,50 @@ def _file(value: Any) -> FileEntry:
     if destination is None:  # A11
         raise AppSpecError(
             "The deployment failed because the application specification file specifies only a "
-            f"source file ({source}). Add the name of the destination file to the files section of "
-            "the AppSpec file, and then try again."
+            f"source file ({psych.text(source)}). Add the name of the destination file to the "
+            "files section of the AppSpec file, and then try again."
         )
-    return FileEntry(str(source), str(destination))
+    return FileEntry(source, destination)
 
 
 def _permission(value: Any) -> Permission:
-    if not str(value.get("object") or "").strip():  # A19
-        raise AppSpecError(
-            "The deployment failed because a permission listed in the application specification "
-            "file has no object value. Update the permissions section of the AppSpec file, and "
-            "then try again."
-        )
-    types = _texts(value, "type") or ["file", "directory"]
-    for item in types:
-        if item not in ("file", "directory"):  # A21
-            raise AppSpecError(
-                "The deployment failed because the application specification file specifies a "
-                f"permission for an object type not supported for permissions ({item}). Update the "
-                "permissions section of the AppSpec file, and then try again."
-            )
-    return Permission(
-        str(value["object"]).strip(),
-        str(value.get("pattern") or "**"),
-        _texts(value, "except"),
-        types,
-        _text(value.get("owner")),
-        _text(value.get("group")),
+    if not isinstance(value, dict):
+        raise psych.no_method("has_key?", value)
+    if value.get("object") is None:
+        raise AppSpecError(_NO_OBJECT)
+    permission = Permission(
+        psych.text(value["object"]).strip(),
+        psych.either(value.get("pattern"), "**"),
+        _section(value, "except"),
+        _types(_section(value, "type", ("file", "directory"))),
+        value.get("owner"),
+        value.get("group"),
         _mode(value.get("mode")),
         _acls(value.get("acls")),
         _context(value.get("context")),
     )
+    if not permission.object:  # A19
+        raise AppSpecError(_NO_OBJECT)
+    return permission
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _acls(value: Any) -> list[AclEntry] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list):
-        raise AppSpecError("undefined method for acls of the permissions: it is not a list")
-    try:
-        return [acls.entry(str(item)) for item in value]
-    except InvalidEntry as error:  # A26, A27
-        raise AppSpecError(str(error)) from error
-
-
-def _context(value: Any) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise AppSpecError("undefined method for context of the permissions: it is not a mapping")
-    try:
-        acls.check_context(value)
-    except InvalidEntry as error:  # A28, A29
-        raise AppSpecError(str(error)) from error
-    return value
-
-
-def _texts(permission: dict[str, Any], key: str) -> list[str]:
-    value = permission.get(key) or []
-    if not isinstance(value, list):
-        raise AppSpecError(f"undefined method for {key} of the permissions: it is not a list")
-    return [str(item) for item in value]
+def _types(types: list[Any]) -> list[str]:
+    for item in types:
+        if item not in ("file", "directory"):  # A21; the missing blank is the agent's
+            raise AppSpecError(
+                "The deployment failed because the application specification filespecifies a "
+                f"permission for an object type not supported for permissions ({psych.text(item)})"
+                ". Update the permissions section of the AppSpec file, and then try again."
+            )
+    return types
 
 
 def _mode(value: Any) -> str | None:
-    """A22-A25. PyYAML reads an unquoted 0644 as the number 420, as the agent's Ruby does."""
+    """A22-A25. An unquoted 0644 is the number 420."""
     if value is None:
         return None
-    text = str(value)
-    if not 1 <= len(text) <= 4:
+    text = psych.text(value).rjust(3, "0")
+    if len(text) > 4:
         raise AppSpecError(
             f"The deployment failed because the length of a permissions mode ({text}) in the "
             "application specification file is invalid. Permissions modes must be between one and "
@@ -279,7 +253,18 @@ def _mode(value: Any) -> str | None:
                 f"specification file contains an invalid character ({character}). Update the "
                 "permissions section of the AppSpec file, and then try again."
             )
-    return text.rjust(3, "0")
+    return text
+
+
+def _acls(value: Any) -> list[AclEntry] | None:
+    return None if value is None else [acls.entry(item) for item in psych.each(value)]
+
+
+def _context(value: Any) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    acls.check_context(value)
+    return value if isinstance(value, dict) else {}
 
 
 def _behavior(value: Any) -> str | None:
@@ -288,7 +273,8 @@ def _behavior(value: Any) -> str | None:
     if value not in BEHAVIORS:  # A8
         raise AppSpecError(
             "The deployment failed because an invalid file_exists_behavior value "
-            f"({value}) was entered in the application specification file. Make sure your AppSpec "
-            f"file specifies one of {','.join(BEHAVIORS)} as the file_exists_behavior, and then try again."
+            f"({psych.text(value)}) was entered in the application specification file. Make sure "
+            f"your AppSpec file specifies one of {','.join(BEHAVIORS)} as the file_exists_behavior,"
+            " and then try again."
         )
     return value

@@ -5,6 +5,7 @@ AWS page: "AppSpec File structure", for Lambda and for Amazon ECS deployments.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import yaml
@@ -15,8 +16,16 @@ from labkit.cloud.codedeploy.models import DeploymentFailed, Fields
 
 
 def invalid(why: str) -> DeploymentFailed:
-    """What is raised for an AppSpec that is not good: INVALID_REVISION."""
-    return DeploymentFailed("INVALID_REVISION", f"The AppSpec file is not valid: {why}")
+    """What is raised for an AppSpec that is not good: INVALID_REVISION.
+
+    The first sentence is the service's (aws/aws-cli, issue 6267), and so is what it says of text
+    that is not YAML; the rest of what may be wrong is told in the lab's words.
+    """
+    return DeploymentFailed(
+        "INVALID_REVISION",
+        "The deployment failed because the AppSpec file that specifies the deployment "
+        f"configuration is missing or has an invalid configuration. {why}",
+    )
 
 
 def read(session: Session, revision: Fields) -> str:
@@ -46,20 +55,26 @@ def resource(text: str, kind: str) -> tuple[Fields, list[Any]]:
         DeploymentFailed: INVALID_REVISION, with what is wrong.
     """
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise invalid(f"it is neither YAML nor JSON: {error}") from error
+        try:
+            document = json.loads(text)  # whose tabs are no YAML
+        except json.JSONDecodeError:
+            document = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: such a date
+        raise invalid(
+            "The input AppSpec file is a not well-formed yaml. The template cannot be parsed. "
+            f"({error})"
+        ) from error
     if not isinstance(document, dict) or str(document.get("version")) not in ("0.0", "0"):
-        raise invalid("its version must be 0.0")
+        raise invalid("Its version must be 0.0")
     resources = document.get("Resources") or document.get("resources")
     if not isinstance(resources, list) or len(resources) != 1:
         raise invalid("Resources must be a list of one resource")
     found = next(iter(resources[0].values()), None) if isinstance(resources[0], dict) else None
     if not isinstance(found, dict):
-        raise invalid("the resource is not a mapping")
+        raise invalid("The resource is not a mapping")
     given = found.get("Type") or found.get("type")
     if given != kind:
-        raise invalid(f"the type of the resource is {given}, expected {kind}")
+        raise invalid(f"The type of the resource is {given}, expected {kind}")
     properties = found.get("Properties") or found.get("properties") or {}
     if not isinstance(properties, dict):
         raise invalid("Properties is not a mapping")
@@ -75,9 +90,13 @@ def hooks(given: Any, known: tuple[str, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     for item in given if isinstance(given, list) else [None]:
         if not isinstance(item, dict):
-            raise invalid("hooks must be a list of lifecycle events with their functions")
+            raise invalid("Hooks must be a list of lifecycle events with their functions")
         for event, function in item.items():
             if event not in known:
-                raise invalid(f"unknown lifecycle event {event}; known are {', '.join(known)}")
-            found[event] = str(function)
+                raise invalid(
+                    f"It has an unknown lifecycle event {event}; known are {', '.join(known)}"
+                )
+            if not isinstance(function, str) or not function:
+                raise invalid(f"The hook {event} is not the name of a function: {function}")
+            found[event] = function
     return found

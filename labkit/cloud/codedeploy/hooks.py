@@ -13,6 +13,7 @@ import errno
 import os
 import pwd
 import selectors
+import shlex
 import signal
 import subprocess
 import time
@@ -22,12 +23,14 @@ from pathlib import Path
 
 from labkit.cloud import runtime
 from labkit.cloud.codedeploy.appspec import Script
+from labkit.cloud.codedeploy.permissions import OF_EVERY_HOST
 from labkit.cloud.codedeploy.scriptlog import ScriptLog
 from labkit.cloud.compute.hosts import Host
 
 GRACE_SECONDS = 2.0
 _LONGEST_LINE = 1 << 16  # bytes; what is longer is written in pieces
-_USERS = ("root", "ec2-user")  # whom every host has
+_FOR_THE_SHELL = frozenset("*?{}[]<>()~&|\\$;'`\"\n#")
+_USERS = ("root", *OF_EVERY_HOST)
 
 
 class ScriptError(Exception):
@@ -71,7 +74,7 @@ def run(
             raise ScriptError("ScriptMissing", script.location, message)
         _make_executable(path, script, log)
         log.write(f"Script - {script.location}")
-        _run_one(host, script, path, env, log)
+        _run_one(host, script, archive, env, log)
 
 
 def _make_executable(path: Path, script: Script, log: ScriptLog) -> None:
@@ -89,15 +92,16 @@ def _make_executable(path: Path, script: Script, log: ScriptLog) -> None:
 
 
 def _run_one(
-    host: Host, script: Script, path: Path, env: Mapping[str, str], log: ScriptLog
+    host: Host, script: Script, archive: Path, env: Mapping[str, str], log: ScriptLog
 ) -> None:
     deadline = time.monotonic() + script.timeout
     prefix = f"Script at specified location: {script.location}"
-    by = f"{prefix} run as user {script.runas}" if script.runas else prefix
+    by = prefix if script.runas is None else f"{prefix} run as user {script.runas}"
+    command = _command(host, script, archive)
     try:
-        process = _start(host, _as_user(host, script, host.name(path), log), env)
+        process = _start(host, _as_user(host, script, command, log), env)
     except OSError as error:
-        raise _not_started(script, by, f"{error.strerror} - {host.name(path)}") from error
+        raise _not_started(script, by, command, error.strerror or "") from error
     try:
         if not host.runs:
             # stopped after the event began and before there was a process to end
@@ -119,22 +123,32 @@ def _run_one(
         raise ScriptError("ScriptFailed", script.location, message)
     status = process.wait()
     if host.isolated and status in (126, 127) and (told := _of_nsenter(log)):
-        raise _not_started(script, by, told)
+        raise _not_started(script, by, command, told)
     if status != 0:  # D6, D7
         code = f" {status}" if status > 0 else " "
         raise ScriptError("ScriptFailed", script.location, f"{by} failed with exit code{code}")
 
 
-def _not_started(script: Script, by: str, told: str) -> ScriptError:
-    """D9."""
-    message = f"{by} failed with error OSError with message {told}"
+def _not_started(script: Script, by: str, command: list[str], reason: str) -> ScriptError:
+    """D9, in Ruby's words."""
+    name = next((name for code, name in errno.errorcode.items() if os.strerror(code) == reason), "")
+    message = f"{by} failed with error Errno::{name} with message {reason} - {command[0]}"
     return ScriptError("ScriptFailed", script.location, message)
 
 
 def _of_nsenter(log: ScriptLog) -> str | None:
-    """What nsenter said last, if it was nsenter: that the script could not be started."""
+    """The reason that nsenter gave last, if it was nsenter: the script could not be started."""
     _, found, told = log.tail().rpartition("[stderr]nsenter: failed to execute ")
-    return told.strip() if found and told.count("\n") == 1 else None
+    return told.strip().rpartition(": ")[2] if found and told.count("\n") == 1 else None
+
+
+def _command(host: Host, script: Script, archive: Path) -> list[str]:
+    """The location as Ruby reads a command: words, or a line for the shell if it has its characters."""
+    if _FOR_THE_SHELL.intersection(script.location):
+        line = f"{shlex.quote(host.name(archive))}/{script.location}"
+        return ["/bin/sh", "-c", line]
+    program, *arguments = script.location.split()
+    return [host.name(host.path(f"{host.absolute(archive)}/{program}")), *arguments]
 
 
 def _start(host: Host, command: list[str], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -159,18 +173,18 @@ def _start(host: Host, command: list[str], env: Mapping[str, str]) -> subprocess
         return start(["/bin/sh", *command])  # no `#!` line: as Ruby and execvp do
 
 
-def _as_user(host: Host, script: Script, name: str, log: ScriptLog) -> list[str]:
+def _as_user(host: Host, script: Script, command: list[str], log: ScriptLog) -> list[str]:
     """D11: `su USER -c SCRIPT`, for which the lab has to be root and the host isolated."""
     user = script.runas
     if not user or user == "root":
-        return [name]
+        return command
     known = _is_user(user)
     if known and user not in _USERS and host.isolated and os.getuid() == 0:
-        return ["su", user, "-c", name]
+        return ["su", user, "-c", *command]
     if not known and user not in _USERS:
         return ["sh", "-c", f'echo "su: user {user} does not exist" >&2; exit 1']
     log.write(f"runas {user} is not applied in the lab")
-    return [name]
+    return command
 
 
 def _is_user(name: str) -> bool:

@@ -11,14 +11,17 @@ AWS page: "AppSpec 'files' section"; aws-codedeploy-agent, installer.
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from labkit.cloud.codedeploy import permissions
+from labkit.cloud.codedeploy import permissions, psych
 from labkit.cloud.codedeploy.appspec import AppSpec
 from labkit.cloud.compute.hosts import Host
 
@@ -47,6 +50,7 @@ def install(
 
     Raises:
         InstallError: a conflict, a missing source.
+        labkit.cloud.codedeploy.psych.RubyError: a source or destination that is no text.
         labkit.cloud.codedeploy.permissions.PermissionsError: permissions that cannot be.
         OSError: the file system refused.
     """
@@ -59,13 +63,13 @@ def install(
     instructions = record.with_name(record.name.replace("-cleanup", "-install.json"))
     instructions.write_text(json.dumps({"instructions": plan.instructions()}), encoding="utf-8")
     with record.open("w", encoding="utf-8") as done:
-        for directory in plan.directories:
-            directory.mkdir()
-            done.write(f"{host.absolute(directory)}\n")
-        for target, source in plan.copies.items():
-            done.write(f"{host.absolute(target)}\n")  # B13: before it is copied
+        for target, source in plan.commands:
+            if source is None:
+                _make(target, host.name(target))
+            done.write(f"{host.absolute(target)}\n")  # B13: a file before it is copied
             done.flush()
-            plan.copy(source, target)
+            if source is not None:
+                _copy(host, source, target, slash="/" * (target in plan.no_directories))
     for path, permission in given.items():
         permissions.apply(path, permission, host.name(path), say)
 
@@ -92,71 +96,90 @@ class _Plan:
     host: Host
     archive: Path
     behavior: str
-    directories: dict[Path, None] = field(default_factory=dict)
+    commands: list[tuple[Path, Path | None]] = field(default_factory=list)  # no source: a directory
+    directories: set[Path] = field(default_factory=set)
     copies: dict[Path, Path] = field(default_factory=dict)
+    no_directories: set[Path] = field(default_factory=set)  # of sources that are named as if
 
-    def add(self, source_name: str, destination_name: str) -> None:
-        source = Path(os.path.normpath(self.archive / source_name.lstrip("/")))
+    def add(self, source_name: Any, destination_name: Any) -> None:
+        for name in (source_name, destination_name):
+            if not isinstance(name, str):
+                raise psych.no_text(name)
+        source = Path(os.path.normpath(f"{self.archive}/{source_name}"))
         if not source.is_relative_to(self.archive):
             raise InstallError(f"The source {source_name} leads outside the revision")
-        destination = self.host.path(destination_name)
-        pairs = self._pairs(source, destination)
-        self._make(destination)
-        for origin, target in pairs:
-            if self._real(origin).is_dir():
-                self._make(target)
-            else:
-                self._make(target.parent)
-                self._add_copy(origin, target)
+        if destination_name.startswith("~"):
+            # the agent looks for a directory of this name, and then makes what it stands for
+            user = destination_name[1:].partition("/")[0]
+            self._make(self.host.path(f"/home/{user}" if user else "/root"))
+        found = self.host.path(destination_name)
+        destination = found if found.is_dir() else self.host.path(destination_name, follow=False)
+        if self._real(source).is_dir():
+            self._add_ancestors(destination)
+            self._add_directory(source, destination, ())
+        else:
+            target = destination / source.name
+            self._add_ancestors(target)
+            self._add_file(source, target)
+            if source_name.endswith("/"):
+                self.no_directories.add(target)
 
     def _real(self, path: Path) -> Path:
-        """Where a path leads to on the host."""
-        return self.host.path(self.host.absolute(path)) if path.is_symlink() else path
+        """Where a path leads to on the host; a circle of links leads nowhere."""
+        if not path.is_symlink():
+            return path
+        try:
+            return self.host.path(self.host.absolute(path))
+        except OSError:
+            return path / "nowhere"
 
-    def _pairs(
-        self, source: Path, destination: Path, above: tuple[Path, ...] = ()
-    ) -> Iterator[tuple[Path, Path]]:
-        """B1, B2: a file goes into the destination, a directory's contents do.
+    def _exists(self, path: Path) -> bool:
+        """Whether a path leads to something, if only to a file of the machine."""
+        real = self._real(path)
+        return real.exists() or real.is_symlink()
 
-        B17: a link to a directory is followed; the agent never comes back from a circle of them.
+    def _add_ancestors(self, path: Path) -> None:
+        missing = list(itertools.takewhile(lambda parent: not self._exists(parent), path.parents))
+        for parent in reversed(missing):
+            self._make(parent)
+
+    def _add_directory(self, source: Path, destination: Path, above: tuple[Path, ...]) -> None:
+        """B2: a directory's contents go into the destination.
+
+        B17: a link to a directory is followed. The agent goes round a circle of them until the
+        system has had enough, and never comes back from two; here either is refused.
         """
         real = self._real(source)
-        if not real.is_dir():
-            yield source, destination / source.name
-            return
         if real in above:
             name = self.host.name(source)
             raise InstallError(f"Too many levels of symbolic links @ dir_initialize - {name}")
+        found = self._real(destination)
+        destination = found if found.is_dir() else destination
+        if not destination.is_dir():
+            self._make(destination)
         for path in sorted(real.iterdir()):
-            target = self._target(destination / path.name)
-            yield path, target
             if self._real(path).is_dir():
-                yield from self._pairs(path, target, (*above, real))
-
-    def _target(self, path: Path) -> Path:
-        """A link on the host to one of its directories is used as that directory."""
-        real = self._real(path)
-        return real if real.is_dir() else path
+                self._add_directory(path, destination / path.name, (*above, real))
+            else:
+                self._add_file(path, destination / path.name)
 
     def _make(self, path: Path) -> None:
-        """B15, B16: parents first; a directory that is there is used as it is."""
-        name = self.host.name(path)
+        """B15, B16."""
         if path in self.copies:
+            name, source = self.host.name(path), self.host.name(self.copies[path])
             raise InstallError(
                 "The deployment failed because the application specification file includes an mkdir "
-                f"command more than once for the same destination path ({name}) from "
-                f"({self.host.name(self.copies[path])}). Update the files section of the AppSpec "
-                "file, and then try again."
+                f"command more than once for the same destination path ({name}) from ({source}). "
+                "Update the files section of the AppSpec file, and then try again."
             )
-        if path.is_dir() or path in self.directories:
-            return
-        if path.exists() or path.is_symlink():
-            raise InstallError(f"File exists @ dir_s_mkdir - {name}")
-        self._make(path.parent)
-        self.directories[path] = None
+        if path not in self.directories:
+            self.commands.append((path, None))
+            self.directories.add(path)
 
-    def _add_copy(self, origin: Path, target: Path) -> None:
+    def _add_file(self, origin: Path, target: Path) -> None:
         name, source = self.host.name(target), self.host.name(origin)
+        if self._exists(target) and not self._replaces(name):
+            return
         if target in self.copies:  # B14
             raise InstallError(
                 "The deployment failed because the application specification file specifies two "
@@ -171,19 +194,16 @@ class _Plan:
                 f"location ({name}). Update your AppSpec file or directory structure, and then try "
                 "again."
             )
-        if (target.exists() or target.is_symlink()) and not self._replaces(target, name):
-            return
+        self.commands.append((target, origin))
         self.copies[target] = origin
 
-    def _replaces(self, target: Path, name: str) -> bool:
+    def _replaces(self, name: str) -> bool:
         """Whether what is there is copied over."""
         if self.behavior == "DISALLOW":  # B4
             raise InstallError(
                 "The deployment failed because a specified file already exists at this location: "
                 f"{name}"
             )
-        if self.behavior == "OVERWRITE" and target.is_dir():
-            raise InstallError(f"Is a directory @ rb_sysopen - {name}")
         if self.behavior not in ("OVERWRITE", "RETAIN"):  # B8
             raise InstallError(
                 "The deployment failed because an invalid option was specified for "
@@ -195,18 +215,44 @@ class _Plan:
     def instructions(self) -> list[dict[str, str]]:
         """As the agent keeps them of its last Install (B10)."""
         name = self.host.absolute
-        made = [{"type": "mkdir", "directory": name(path)} for path in self.directories]
-        copied = [
-            {"type": "copy", "source": name(source), "destination": name(target)}
-            for target, source in self.copies.items()
+        return [
+            {"type": "mkdir", "directory": name(target)}
+            if source is None
+            else {"type": "copy", "source": name(source), "destination": name(target)}
+            for target, source in self.commands
         ]
-        return [*made, *copied]
 
-    def copy(self, source: Path, target: Path) -> None:
-        """B17: modes and times stay; a link to a file stays one. B3: here a missing source shows."""
-        if not os.path.lexists(source):
-            name = self.host.name(source)
-            raise InstallError(f"No such file or directory @ rb_sysopen - {name}")
-        self.host.has_room(source.lstat().st_size)
-        target.unlink(missing_ok=True)
+
+def _make(path: Path, name: str) -> None:
+    try:
+        path.mkdir()
+    except OSError as error:
+        raise InstallError(f"{error.strerror} @ dir_s_mkdir - {name}") from error
+
+
+def _copy(host: Host, source: Path, target: Path, *, slash: str = "") -> None:
+    """B17: modes and times stay; a link to a file stays one. B3: here a missing source shows.
+
+    As `cp` does, a file goes through a link that is in its place, and into a directory.
+    """
+    link = source.readlink() if source.is_symlink() else None
+    if host.path(host.absolute(target)).is_dir():
+        target /= (link or source).name
+    name, target = host.name(target), host.path(host.absolute(target), follow=link is None)
+    if link is not None and os.path.lexists(target):
+        raise InstallError(f"File exists @ syserr_fail2_in - {name}")
+    if target.is_symlink():  # to a file of the machine
+        target.unlink()
+    try:
+        if slash:
+            (source / "it").stat()  # fails as a file with a slash does
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        host.has_room(source.lstat().st_size)
         shutil.copy2(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        is_source = slash or not os.path.lexists(source)
+        wrong = f"{host.name(source)}{slash}" if is_source else name
+        raise InstallError(f"{error.strerror} @ rb_sysopen - {wrong}") from error

@@ -1,6 +1,6 @@
 """The permissions section of an appspec: which applies to which path, and how it is applied (C1-C9).
 
-Hosts have the users of this machine, and `ec2-user`. Owners are given only where the lab runs as
+Hosts have the users of this machine, `ec2-user` and `ubuntu`. Owners are given only where the lab runs as
 root, and access control lists only where `setfacl` is; hosts have no SELinux.
 
 AWS page: "AppSpec 'permissions' section"; aws-codedeploy-agent.
@@ -16,11 +16,13 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
+from labkit.cloud.codedeploy import psych
 from labkit.cloud.codedeploy.appspec import AppSpec, Permission
 from labkit.cloud.compute.hosts import Host
 
-OF_EVERY_HOST = "ec2-user"  # a user of Amazon Linux, though perhaps not of this machine
+OF_EVERY_HOST = ("ec2-user", "ubuntu")  # of AWS's images, though perhaps not of this machine
 
 
 class PermissionsError(Exception):
@@ -34,6 +36,7 @@ def plan(
 
     Raises:
         PermissionsError: two for one path, or one that does not fit what it is for.
+        labkit.cloud.codedeploy.psych.RubyError: a pattern that is no text.
     """
     chosen: dict[Path, Permission] = {}
     copied = set(copies)
@@ -67,14 +70,15 @@ def _check_for_file(permission: Permission) -> None:
     if permission.pattern != "**":
         raise PermissionsError(
             "The deployment failed because the application specification file includes an object "
-            f"({permission.object}) with an invalid pattern ({permission.pattern}), such as a "
+            f"({permission.object}) with an invalid pattern ({psych.text(permission.pattern)}), "
+            "such as a "
             "pattern for a file applied to a directory. Correct the permissions section of the "
             "AppSpec file, and then try again."
         )
     if permission.exclude:
         raise PermissionsError(
             "The deployment failed because the except parameter for a pattern in the permissions "
-            f"section ({permission.exclude}) for the object named {permission.object} contains an "
+            f"section ({psych.inspect(permission.exclude)}) for the object named {permission.object} contains an "
             "invalid format. Update the AppSpec file, and then try again."
         )
 
@@ -98,8 +102,10 @@ def _matches(path: Path, place: Path, permission: Permission) -> bool:
     return not excluded and (permission.pattern == "**" or _globs(permission.pattern, name))
 
 
-def _globs(pattern: str, name: str) -> bool:
+def _globs(pattern: Any, name: str) -> bool:
     """C4, C5: only `*` is special, and it never stands for a `/`."""
+    if not isinstance(pattern, str):
+        raise psych.no_method("chars", pattern)
     return bool(re.fullmatch("[^/]*".join(map(re.escape, pattern.split("*"))), name))
 
 
@@ -115,15 +121,19 @@ def apply(path: Path, permission: Permission, name: str, say: Callable[[str], No
         OSError: the file system refused.
     """
     if permission.mode:
-        path.chmod(int(permission.mode, 8))
+        try:
+            path.chmod(int(permission.mode, 8))
+        except FileNotFoundError as error:  # a link that leads nowhere
+            raise PermissionsError(f"{error.strerror} @ apply2files - {name}") from error
     if permission.acls:
         _set_acl(path, permission, name)
     if permission.context:
         raise PermissionsError(
             "The deployment failed because the application specification file contains an error in "
-            "the settings for the context parameter: the lab's hosts have no SELinux"
+            "the settings for the context parameter. Update the permissions section of the AppSpec "
+            f"file, and then try again. The lab's hosts have no SELinux, for {name}"
         )
-    if permission.owner or permission.group:
+    if permission.owner is not None or permission.group is not None:
         _give(path, permission, name, say)
 
 
@@ -147,6 +157,9 @@ def _set_acl(path: Path, permission: Permission, name: str) -> None:
         for kind, bit in zip(("user", "group", "other"), bits, strict=True):
             if not any(entry.kind == kind and not entry.name for entry in defaults):
                 full.append(f"default:{kind}::{bit}")
+        if any(entry.name for entry in defaults) and all(e.kind != "mask" for e in defaults):
+            own_group = [e.permissions for e in defaults if e.kind == "group" and not e.name]
+            full.append(f"default:mask::{own_group[0] if own_group else bits[1]}")
     done = subprocess.run(
         [program, "--set", ",".join(full), str(path)], capture_output=True, text=True, check=False
     )
@@ -167,17 +180,19 @@ def _give(path: Path, permission: Permission, name: str, say: Callable[[str], No
             return
         except PermissionError:  # only root may give files away
             pass
-    wanted = f"{permission.owner or ''}:{permission.group or ''}"
+    wanted = f"{psych.text(permission.owner)}:{psych.text(permission.group)}"
     say(f"owner {wanted} of {name} is not applied in the lab")
 
 
-def _number(kind: str, name: str | None, find: Callable[[str], int]) -> int | None:
+def _number(kind: str, name: Any, find: Callable[[str], int]) -> int | None:
     """The id of a user or group, -1 if none is wanted, None if this machine has not got it."""
-    if name is None:
+    if name is None or name is False:
         return -1
+    if not isinstance(name, str):
+        raise psych.no_text(name)
     try:
         return find(name)
     except KeyError:
-        if name == OF_EVERY_HOST:
+        if name in OF_EVERY_HOST:
             return None
         raise PermissionsError(f"can't find {kind} for {name}") from None  # C8
