@@ -17,6 +17,7 @@ from labkit.provision import deploy as deploying
 from labkit.provision import pipeline as pipelines
 from labkit.teach.depth_checks import build_in_depth
 from labkit.teach.gate_checks import environments
+from labkit.teach.hook_checks import hooks
 from labkit.teach.result import Result, line
 from labkit.teach.role_checks import roles
 from labkit.teach.strategy_checks import strategies
@@ -27,6 +28,7 @@ __all__ = [
     "build_in_depth",
     "deploy",
     "environments",
+    "hooks",
     "pipeline",
     "release",
     "roles",

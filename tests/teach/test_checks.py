@@ -36,7 +36,7 @@ def lab(lab_environment: Aws, request: pytest.FixtureRequest) -> Lab:
 
 
 @pytest.mark.parametrize(
-    "piece", [*NAMES, "release", "build_in_depth", "environments", "strategies"]
+    "piece", [*NAMES, "release", "build_in_depth", "environments", "strategies", "hooks"]
 )
 def test_nothing_holds_in_an_empty_aws(lab: Lab, piece: str) -> None:
     result = getattr(check, piece)(lab)
