@@ -14,10 +14,10 @@ demo: install
 	@"$(BIN)/labkit" demo
 
 test: install
-	@"$(BIN)/python" -m pytest -n 2
+	@"$(BIN)/python" -m pytest -n 2 --dist worksteal
 
 test-fast: install
-	@"$(BIN)/python" -m pytest -m "not slow" -n 3 --every 20
+	@"$(BIN)/python" -m pytest -m "not slow" -n 3 --dist worksteal --every 20
 
 check: install
 	@"$(BIN)/ruff" format --check labkit tests

@@ -21,6 +21,7 @@ _EXISTS = {
     "BucketAlreadyOwnedByYou",
     "ResourceAlreadyExistsException",
     "ApplicationAlreadyExistsException",
+    "DeploymentConfigAlreadyExistsException",
     "DeploymentGroupAlreadyExistsException",
     "PipelineNameInUseException",
     "InvalidGroup.Duplicate",

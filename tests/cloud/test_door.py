@@ -116,7 +116,7 @@ def test_each_protocol_says_it_in_its_own_words(
     [
         ("codecommit", "create_pull_request", {"title": "t", "targets": [{"repositoryName": "r", "sourceReference": "b"}]}, "UnknownOperationException"),
         ("codebuild", "list_fleets", {}, "UnknownOperationException"),
-        ("deploy", "list_on_premises_instances", {}, "UnknownOperationException"),
+        ("deploy", "delete_resources_by_external_id", {}, "UnknownOperationException"),
         ("ssm", "send_command", {"DocumentName": "AWS-RunShellScript"}, "UnknownOperationException"),
         ("athena", "list_work_groups", {}, "UnknownOperationException"),
         ("iam", "generate_service_last_accessed_details", {"Arn": "arn:aws:iam::123456789012:user/learner"}, "InvalidAction"),

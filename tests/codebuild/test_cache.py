@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.hostile import chain_of_links
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -156,23 +157,8 @@ def test_a_chain_of_links_too_long_to_follow_does_not_lead_out(bench: Any) -> No
     bench.run(project)
     s3, (bucket, prefix) = bench.aws.client("s3"), cache["location"].split("/", 1)
     [item] = s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]
-    component, path, body = "d" * 247, "src", io.BytesIO()
-    with tarfile.open(fileobj=body, mode="w") as archive:
-
-        def add(name: str, kind: bytes, link: str = "") -> None:
-            member = tarfile.TarInfo(name)
-            member.type, member.linkname = kind, link
-            archive.addfile(member)
-
-        for step in "abcdefghijklmnop":
-            add(f"{path}/{component}", tarfile.DIRTYPE)
-            add(f"{path}/{step}", tarfile.SYMTYPE, component)
-            path = f"{path}/{component}"
-        chain = "/".join("abcdefghijklmnop") + "/" + "l" * 254
-        add(f"src/{chain}", tarfile.SYMTYPE, "../" * 16)
-        add("src/escape", tarfile.SYMTYPE, f"{chain}/../../../../..")
-        add("src/escape/evil-chain", tarfile.REGTYPE)
-    s3.put_object(Bucket=bucket, Key=item["Key"], Body=body.getvalue())
+    body = chain_of_links("src/", "../../../../..", "evil-chain")
+    s3.put_object(Bucket=bucket, Key=item["Key"], Body=body)
     said = bench.log(bench.run(project))
     assert any("it leads outside" in line or "The cache was not restored" in line for line in said)
     state = bench.aws.state_dir

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 import random
 import re
 import subprocess
-import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +20,7 @@ from labkit.cloud.codedeploy.appspec import AppSpecError, parse
 from labkit.cloud.isolation import bubblewrap
 from tests.codedeploy.conftest import Fleet, bundle, make_fleet
 from tests.conftest import Aws
+from tests.hostile import chain_of_links
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -437,24 +436,7 @@ def test_a_bundle_of_the_whole_lab_stays_a_bundle(fleet: Fleet, group: str) -> N
 
 def test_a_chain_of_links_too_long_to_follow_does_not_lead_out(fleet: Fleet, group: str) -> None:
     """CVE-2025-4517: tarfile's own filters let this one out."""
-    body = io.BytesIO()
-    component, path = "d" * 247, ""
-    with tarfile.open(fileobj=body, mode="w") as archive:
-
-        def add(name: str, kind: bytes, link: str = "") -> None:
-            member = tarfile.TarInfo(name)
-            member.type, member.linkname = kind, link
-            archive.addfile(member)
-
-        for step in "abcdefghijklmnop":
-            add(os.path.join(path, component), tarfile.DIRTYPE)  # noqa: PTH118
-            add(os.path.join(path, step), tarfile.SYMTYPE, component)  # noqa: PTH118
-            path = os.path.join(path, component)  # noqa: PTH118
-        chain = "/".join("abcdefghijklmnop") + "/" + "l" * 254
-        add(chain, tarfile.SYMTYPE, "../" * 16)
-        add("escape", tarfile.SYMTYPE, f"{chain}/..")
-        add("escape/written", tarfile.REGTYPE)
-    key, host = fleet.upload(body.getvalue()), fleet.hosts[0]
+    key, host = fleet.upload(chain_of_links("", "..", "written")), fleet.hosts[0]
     deployment = fleet.start(group, None, revision=fleet.revision(key, "tar"))
     assert fleet.wait(deployment)["status"] == "Failed"
     assert fleet.events(deployment, host)["DownloadBundle"]["status"] == "Failed"

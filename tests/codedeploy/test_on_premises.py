@@ -19,6 +19,8 @@ from botocore.exceptions import ClientError
 from tests.codedeploy.conftest import Fleet
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 SITE = {
     "appspec.yml": (
         "version: 0.0\nos: linux\n"
