@@ -28,7 +28,7 @@ def text() -> str:
         parts += [
             f"## {service.__name__}: {len(answered)} of {len(operations)} operations\n",
             f"Answered: {', '.join(answered)}.\n",
-            f"Refused: {', '.join(refused)}.\n",
+            f"Refused: {', '.join(refused) or 'none'}.\n",
         ]
     others = sorted(name for name in SERVICES.values() if name not in OURS)
     parts += ["## The services around them\n", f"As moto has them: {', '.join(others)}.\n"]
