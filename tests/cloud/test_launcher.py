@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -69,7 +70,8 @@ def test_up_status_env_down(state_dir: Path) -> None:
     assert described["secret_access_key"] not in status.stdout
     environment = json.loads(labkit("env", "--json", *where).stdout)
     assert environment["AWS_ENDPOINT_URL"] == described["endpoint_url"]
-    script = f"eval \"$({sys.executable} -m labkit.cli env --state-dir '{state_dir}')\" && {sys.executable} -c \"import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])\""
+    python = shlex.quote(sys.executable)
+    script = f"eval \"$({python} -m labkit.cli env --state-dir '{state_dir}')\" && {python} -c \"import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])\""
     shell = subprocess.run(["sh", "-c", script], capture_output=True, text=True)
     assert shell.stdout.strip() == "arn:aws:iam::123456789012:user/learner", shell.stderr
     assert labkit("down", *where).returncode == 0

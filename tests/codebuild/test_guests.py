@@ -250,8 +250,8 @@ def test_the_log_goes_to_s3_too(bench: Any) -> None:
 
 def test_run_as_another_user(bench: Any) -> None:
     text = (
-        "version: 0.2\nphases:\n  install: {commands: [id -un]}\n"
-        "  build: {run-as: nobody, commands: [id -un, 'echo build ran']}\n"
+        "version: 0.2\nphases:\n  install: {commands: [/usr/bin/id -un]}\n"
+        "  build: {run-as: nobody, commands: [/usr/bin/id -un, 'echo build ran']}\n"
     )
     build = bench.run(bench.project(source=inline(text)))
     log = bench.log(build)

@@ -18,7 +18,8 @@ from labkit.observe import wait_for_deployment, wait_for_execution
 from labkit.provision import left_over, pipeline, provision, source, tear_down
 from tests.waiting import eventually
 
-BIN = Path(sys.executable).parent
+# its script `aws` does not start in a path with a space
+AWS_CLI = [sys.executable, "-m", "awscli"]
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def release(lab: Any, edit: Callable[[Path], None]) -> Any:
 
 def cli(env: dict[str, str], *arguments: str) -> Any:
     done = subprocess.run(
-        [str(BIN / "aws"), *arguments, "--output", "json"],
+        [*AWS_CLI, *arguments, "--output", "json"],
         env=env,
         capture_output=True,
         text=True,
