@@ -67,6 +67,6 @@ REFUSED = {
         "PublishLayerVersion",
     },
     "events": {"StartReplay", "CreateApiDestination", "CreatePartnerEventSource"},
-    "cloudwatch": {"PutCompositeAlarm", "PutAnomalyDetector", "PutMetricStream"},
+    "cloudwatch": {"PutAnomalyDetector", "PutMetricStream"},
     "logs": {"StartQuery", "CreateExportTask", "CreateDelivery"},
 }

@@ -20,6 +20,7 @@ class Site:
     def __init__(self, name: str) -> None:
         self.name, self.status, self.seconds = name, 200, 0.0
         self.heads: list[dict[str, str]] = []
+        self.headers: dict[str, str] = {}  # of its answers
         site = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -33,6 +34,8 @@ class Site:
                 body = site.name.encode() if self.path != "/big" else b"x" * 3_000_000
                 self.send_response(site.status)
                 self.send_header("Content-Length", str(len(body)))
+                for header in site.headers.items():
+                    self.send_header(*header)
                 self.end_headers()
                 if self.command != "HEAD":
                     self.wfile.write(body)

@@ -269,7 +269,8 @@ def test_projects_are_made_changed_listed_and_deleted(bench: Any) -> None:
     [project] = answer["projects"]
     assert (project["description"], answer["projectsNotFound"]) == ("two", ["not-there"])
     assert project["arn"] == f"arn:aws:codebuild:us-east-1:123456789012:project/{name}"
-    assert name in codebuild.list_projects()["projects"]
+    pages = codebuild.get_paginator("list_projects").paginate()
+    assert name in [listed for page in pages for listed in page["projects"]]
     build = bench.run(name)
     assert codebuild.list_builds_for_project(projectName=name)["ids"] == [build["id"]]
     codebuild.delete_project(name=name)

@@ -93,5 +93,5 @@ def test_declaration(aws: Any, role: str, case: dict[str, Any]) -> None:
     error = refused.value.response["Error"]
     assert error["Code"] == case["code"], error
     assert case["says"] in error["Message"]
-    listed = codepipeline.list_pipelines()["pipelines"]
-    assert "declared" not in [item["name"] for item in listed]
+    pages = codepipeline.get_paginator("list_pipelines").paginate()
+    assert "declared" not in [item["name"] for page in pages for item in page["pipelines"]]

@@ -87,7 +87,9 @@ def alarms(backend: CodeDeployBackend, group: Group, deployment: Deployment) -> 
 def _active(session: Session, names: list[str], tolerant: bool) -> str | None:
     """The alarms that are on; those that cannot be read are, unless that is to be ignored."""
     try:
-        found = session.client("cloudwatch").describe_alarms(AlarmNames=names)
+        found = session.client("cloudwatch").describe_alarms(
+            AlarmNames=names, AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+        )
     except (ClientError, BotoCoreError) as error:
         return None if tolerant else f"{', '.join(names)} (could not be read: {error})"
     alarms = found["MetricAlarms"] + found["CompositeAlarms"]

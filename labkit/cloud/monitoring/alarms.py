@@ -20,18 +20,25 @@ from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
 from moto.cloudwatch.exceptions import ValidationError
-from moto.cloudwatch.models import Alarm, CloudWatchBackend, cloudwatch_backends
+from moto.cloudwatch.models import (
+    Alarm,
+    CloudWatchBackend,
+    MetricDatumBase,
+    MetricStat,
+    cloudwatch_backends,
+)
+from moto.cloudwatch.responses import CloudWatchResponse
+from moto.core.responses import ActionResult
 
-from labkit.cloud import bus, clients, runtime
-from labkit.cloud.monitoring import metrics
+from labkit.cloud import runtime
+from labkit.cloud.monitoring import composites, descriptions, history, metrics, notices
 from labkit.cloud.service import named
 
 logger = logging.getLogger(__name__)
 
-CLOUDWATCH = "cloudwatch.amazonaws.com"
 EVALUATED_EVERY = 60.0  # AWS seconds
+_SETTLED = 0.02  # seconds after which what was just measured has been put
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanThreshold": operator.gt,
     "GreaterThanOrEqualToThreshold": operator.ge,
@@ -56,13 +63,16 @@ Values = dict[str, float | None]
 
 def start() -> None:
     """Make moto's alarms evaluate: called once, when the local AWS starts."""
-    metrics.start()
+    for part in (metrics, history, composites, descriptions):
+        part.start()
     create = CloudWatchBackend.put_metric_alarm
     update = Alarm.update_state
 
     @wraps(create)
     def put_metric_alarm(self: Any, *arguments: Any, **keywords: Any) -> Alarm:
         known = self.alarms.get(named(create, self, *arguments, **keywords)["name"])
+        if known and known.rule is not None:
+            raise ValidationError(f"There is a composite alarm of the name {known.name}")
         alarm = create(self, *arguments, **keywords)
         if fault := _fault(alarm):
             if known is None:
@@ -74,14 +84,33 @@ def start() -> None:
             alarm.state_value = "INSUFFICIENT_DATA"
         else:  # a changed alarm keeps its state until it is evaluated
             alarm.state_value, alarm.history = known.state_value, known.history
+        composites.noted(alarm, "Create" if known is None else "Update")
         return alarm
 
     def update_state(self: Any, reason: str, reason_data: str, state_value: str) -> None:
-        before = self.state_value
-        update(self, reason, reason_data, state_value)
-        if before != state_value:
-            _tell(self, before)
+        with composites.lock:
+            before = notices.state(self)
+            update(self, reason, reason_data, state_value)
+            if before["value"] != state_value:
+                self.state_transitioned_timestamp = self.state_updated_timestamp
+                notices.tell(self, before)
+                composites.follow(self)
 
+    put = CloudWatchResponse.put_metric_alarm
+
+    @wraps(put)
+    def checked_put(self: CloudWatchResponse) -> ActionResult:
+        composites.refuse(
+            self._get_params(),
+            "EvaluationWindow",
+            "WarmUpConfiguration",
+            "EvaluationCriteria",
+            "EvaluationInterval",
+            "ActionConfiguration",
+        )
+        return put(self)
+
+    CloudWatchResponse.put_metric_alarm = checked_put  # type: ignore[method-assign]
     CloudWatchBackend.put_metric_alarm = put_metric_alarm  # type: ignore[method-assign]
     Alarm.update_state = update_state  # type: ignore[method-assign]
     threading.Thread(target=_evaluate_all, name="alarms", daemon=True).start()
@@ -91,7 +120,9 @@ def _fault(alarm: Alarm) -> str | None:
     """What of an alarm the lab does not evaluate."""
     if alarm.comparison_operator not in _COMPARE:
         return f"The lab does not evaluate the ComparisonOperator {alarm.comparison_operator}"
-    if alarm.extended_statistic:
+    if alarm.extended_statistic and alarm.statistic:
+        return "An alarm has a Statistic or an ExtendedStatistic, and not both"
+    if alarm.extended_statistic and metrics.percentile_of(alarm.extended_statistic) is None:
         return f"The lab does not evaluate the ExtendedStatistic {alarm.extended_statistic}"
     for query in alarm.metric_data_queries:
         try:
@@ -102,32 +133,45 @@ def _fault(alarm: Alarm) -> str | None:
                 f"The lab evaluates + - * / ( ) and FILL(m, number) in a metric math expression, "
                 f"and not: {query.expression}"
             )
-        if query.metric_stat and query.metric_stat.stat not in metrics.STATISTICS:
-            return f"The lab does not evaluate the statistic {query.metric_stat.stat}"
+        stat = query.metric_stat.stat if query.metric_stat else "Sum"
+        if stat not in metrics.STATISTICS and metrics.percentile_of(stat) is None:
+            return f"The lab does not evaluate the statistic {stat}"
     return None
 
 
 def _evaluate_all() -> None:
-    clock = runtime.current().clock
+    """Evaluate as of one moment after the other, so that no value falls between two periods."""
+    step = timedelta(seconds=max(runtime.current().clock.wait_seconds(EVALUATED_EVERY), 0.1))
+    due = datetime.now(UTC)
     while True:
-        time.sleep(max(clock.wait_seconds(EVALUATED_EVERY), 0.1))
-        for regions in list(cloudwatch_backends.values()):
-            for backend in list(regions.values()):
-                for alarm in list(backend.alarms.values()):
-                    try:
-                        _evaluate(backend, alarm)
-                    except Exception:
-                        logger.exception("alarm %s", alarm.name)
+        due += step
+        late = datetime.now(UTC) - due
+        if late > 10 * step:  # the machine slept
+            due += late
+        time.sleep(max(-late.total_seconds(), 0) + _SETTLED)
+        evaluate_all(due)
 
 
-def _evaluate(backend: CloudWatchBackend, alarm: Alarm) -> None:
+def evaluate_all(now: datetime) -> None:
+    """Evaluate every alarm on metrics, as of a moment."""
+    for regions in list(cloudwatch_backends.values()):
+        for backend in list(regions.values()):
+            for alarm in list(backend.alarms.values()):
+                try:
+                    _evaluate(backend, alarm, now)
+                except Exception:
+                    logger.exception("alarm %s", alarm.name)
+
+
+def _evaluate(backend: CloudWatchBackend, alarm: Alarm, now: datetime) -> None:
     if alarm.rule:
         return
     count = int(alarm.evaluation_periods)
     needed = int(alarm.datapoints_to_alarm or count)
-    now = datetime.now(UTC)
     values = [_value(backend, alarm, now, number) for number in range(count)]
     present = [value for value in values if value is not None]
+    if present and _has_too_few_samples(backend, alarm, now):
+        return
     breaching = [value for value in present if _breaches(alarm, value)]
     treat = alarm.treat_missing_data or "missing"
     missing = count - len(present)
@@ -153,33 +197,60 @@ def _breaches(alarm: Alarm, value: float) -> bool:
     return _COMPARE[alarm.comparison_operator](value, float(alarm.threshold))
 
 
+def _has_too_few_samples(backend: CloudWatchBackend, alarm: Alarm, now: datetime) -> bool:
+    """Whether a percentile says nothing and is to be ignored then.
+
+    AWS page: "Percentile-based alarms and low data samples".
+    """
+    if alarm.evaluate_low_sample_count_percentile != "ignore" or not alarm.extended_statistic:
+        return False
+    share = metrics.percentile_of(alarm.extended_statistic) or 0.0
+    rest = 1 - share if share >= 0.5 else share
+    seen = sum(
+        metrics.statistic(_data(backend, alarm, now, number), "SampleCount") or 0
+        for number in range(int(alarm.evaluation_periods))
+    )
+    return seen * rest < 10 - 1e-6  # 100 * (1 - 0.9) is a little less than 10
+
+
+def _data(
+    backend: CloudWatchBackend, alarm: Alarm, now: datetime, periods_ago: int
+) -> list[MetricDatumBase]:
+    """What was measured of an alarm's one metric in one period, counted back from now."""
+    dimensions = {str(item.name): str(item.value) for item in alarm.dimensions}
+    since, until = _period(now, float(alarm.period), periods_ago)
+    return metrics.series(
+        backend, alarm.namespace, alarm.metric_name, dimensions, since, until, alarm.unit
+    )
+
+
 def _value(
     backend: CloudWatchBackend, alarm: Alarm, now: datetime, periods_ago: int
 ) -> float | None:
     """The alarm's value in one period, counted back from now."""
     if not alarm.metric_data_queries:
-        dimensions = {str(item.name): str(item.value) for item in alarm.dimensions}
-        since, until = _period(now, float(alarm.period), periods_ago)
-        data = metrics.series(
-            backend, alarm.namespace, alarm.metric_name, dimensions, since, until, alarm.unit
-        )
-        return metrics.statistic(data, alarm.statistic)
+        data = _data(backend, alarm, now, periods_ago)
+        return metrics.statistic(data, alarm.extended_statistic or alarm.statistic)
     values: Values = {}
     for query in alarm.metric_data_queries:
-        if query.metric_stat is None:
-            continue
-        stat = query.metric_stat
-        since, until = _period(now, float(stat.period), periods_ago)
-        dimensions = {str(item.name): str(item.value) for item in stat.metric.dimensions}
-        data = metrics.series(
-            backend, stat.metric.namespace, stat.metric.metric_name, dimensions, since, until
-        )
-        values[query.id] = metrics.statistic(data, stat.stat)
+        if query.metric_stat:
+            values[query.id] = _measured(backend, query.metric_stat, now, periods_ago)
     for query in alarm.metric_data_queries:
         if query.expression:
             values[query.id] = _calculate(ast.parse(query.expression, mode="eval").body, values)
     returned = [one for one in alarm.metric_data_queries if str(one.return_data).lower() != "false"]
     return values.get(returned[-1].id) if returned else None
+
+
+def _measured(
+    backend: CloudWatchBackend, stat: MetricStat, now: datetime, periods_ago: int
+) -> float | None:
+    since, until = _period(now, float(stat.period), periods_ago)
+    dimensions = {str(item.name): str(item.value) for item in stat.metric.dimensions}
+    data = metrics.series(
+        backend, stat.metric.namespace, stat.metric.metric_name, dimensions, since, until
+    )
+    return metrics.statistic(data, stat.stat)
 
 
 def _period(now: datetime, seconds: float, periods_ago: int) -> tuple[datetime, datetime]:
@@ -212,96 +283,3 @@ def _become(alarm: Alarm, state: str, reason: str) -> None:
     if alarm.state_value != state:
         data = json.dumps({"version": "1.0", "threshold": alarm.threshold})
         alarm.update_state(reason, data, state)
-
-
-def _tell(alarm: Alarm, before: str) -> None:
-    """The event, and the actions of the new state."""
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "+0000"
-    account = alarm.alarm_arn.split(":")[4]
-    logger.info("alarm %s: %s -> %s: %s", alarm.name, before, alarm.state_value, alarm.state_reason)
-    bus.publish(
-        "aws.cloudwatch",
-        "CloudWatch Alarm State Change",
-        {
-            "alarmName": alarm.name,
-            "state": {
-                "value": alarm.state_value,
-                "reason": alarm.state_reason,
-                "reasonData": alarm.state_reason_data,
-                "timestamp": now,
-            },
-            "previousState": {"value": before},
-            "configuration": {"description": alarm.description, "metrics": _configured(alarm)},
-        },
-        account=account,
-        region=alarm.region_name,
-        resources=[alarm.alarm_arn],
-    )
-    bus.changes.announce(alarm.alarm_arn)
-    actions = {
-        "ALARM": alarm.alarm_actions,
-        "OK": alarm.ok_actions,
-        "INSUFFICIENT_DATA": alarm.insufficient_data_actions,
-    }[alarm.state_value]
-    if alarm.actions_enabled and actions:
-        message = json.dumps(_message(alarm, before, now, account))
-        subject = f'{alarm.state_value}: "{alarm.name}" in {alarm.region_name}'
-        threading.Thread(target=_act, args=(alarm, actions, subject, message), daemon=True).start()
-
-
-def _act(alarm: Alarm, actions: list[str], subject: str, message: str) -> None:
-    session = clients.as_service(CLOUDWATCH, alarm.region_name)
-    for arn in actions:
-        try:
-            match arn.split(":")[2]:
-                case "sns":
-                    session.client("sns").publish(
-                        TopicArn=arn, Subject=subject[:100], Message=message
-                    )
-                case "lambda":
-                    session.client("lambda").invoke(
-                        FunctionName=arn, InvocationType="Event", Payload=message
-                    )
-                case service:
-                    logger.error("alarm %s: the lab has no action of %s", alarm.name, service)
-        except (ClientError, BotoCoreError) as error:
-            logger.error("alarm %s: action %s: %s", alarm.name, arn, error)
-
-
-def _configured(alarm: Alarm) -> list[dict[str, Any]]:
-    metric = {
-        "namespace": alarm.namespace,
-        "name": alarm.metric_name,
-        "dimensions": {item.name: item.value for item in alarm.dimensions},
-    }
-    stat = {"metric": metric, "period": alarm.period, "stat": alarm.statistic}
-    return [{"id": "m1", "metricStat": stat, "returnData": True}]
-
-
-def _message(alarm: Alarm, before: str, now: str, account: str) -> dict[str, Any]:
-    """AWS page: "Notifying users on alarm changes", the message of an alarm."""
-    return {
-        "AlarmName": alarm.name,
-        "AlarmDescription": alarm.description,
-        "AWSAccountId": account,
-        "NewStateValue": alarm.state_value,
-        "NewStateReason": alarm.state_reason,
-        "StateChangeTime": now,
-        "Region": alarm.region_name,
-        "AlarmArn": alarm.alarm_arn,
-        "OldStateValue": before,
-        "Trigger": {
-            "MetricName": alarm.metric_name,
-            "Namespace": alarm.namespace,
-            "StatisticType": "Statistic",
-            "Statistic": (alarm.statistic or "").upper(),
-            "Unit": alarm.unit,
-            "Dimensions": [{"name": item.name, "value": item.value} for item in alarm.dimensions],
-            "Period": alarm.period,
-            "EvaluationPeriods": alarm.evaluation_periods,
-            "DatapointsToAlarm": alarm.datapoints_to_alarm,
-            "ComparisonOperator": alarm.comparison_operator,
-            "Threshold": alarm.threshold,
-            "TreatMissingData": alarm.treat_missing_data or "missing",
-        },
-    }

@@ -32,7 +32,9 @@ def cloudwatch_alarm(action: Action) -> None:
     calms_down = action.declaration["conditionKind"] == "beforeEntry"
     deadline = time.monotonic() + runtime.current().clock.wait_seconds(60 * minutes)
     while True:
-        alarms = action.client("cloudwatch").describe_alarms(AlarmNames=[name])
+        alarms = action.client("cloudwatch").describe_alarms(
+            AlarmNames=[name], AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+        )
         found = [*alarms["MetricAlarms"], *alarms["CompositeAlarms"]]
         if not found:
             raise ActionFailed("ConfigurationError", f"The alarm {name} does not exist")

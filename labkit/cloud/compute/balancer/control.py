@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 ELB = "elasticloadbalancing.amazonaws.com"
 NAMESPACE = "AWS/ApplicationELB"
 APPLY_SECONDS = 10.0
+MOST_VALUES = 150  # of one datum: PutMetricData
 _STATUSES = ("2XX", "3XX", "4XX", "5XX")
 
 Health = tuple[str, str, str]  # state, reason, description
@@ -43,6 +44,7 @@ class Control:
         self._applied = 0
         self._problems: dict[str, str] = {}
         self._health: dict[tuple[str, str], Health] = {}
+        self.table: routes.Table = {"listeners": {}, "groups": {}}  # the one in force
 
     def apply(self) -> dict[str, str]:
         """Make what is declared now the routing table in force.
@@ -50,7 +52,7 @@ class Control:
         Returns the listeners, by ARN, whose port could not be listened on, and why.
         """
         with self._lock:
-            table = routes.table()
+            self.table = table = routes.table()
             if self._process is None and not table["listeners"]:
                 return {}
             self._forget_health(table)
@@ -67,6 +69,10 @@ class Control:
     def health(self, group_arn: str, target: str) -> Health | None:
         """The last known health of a target; None before its first check has been decided."""
         return self._health.get((group_arn, target))
+
+    def is_used(self, group_arn: str) -> bool:
+        """Whether a listener may send requests to this target group."""
+        return bool(self.table["groups"].get(group_arn, {}).get("used"))
 
     def counts_of_health(self, group_arn: str, targets: list[str]) -> tuple[int, int]:
         """How many of the targets are healthy, and how many are not."""
@@ -150,22 +156,17 @@ def _metrics(counted: dict[str, Any]) -> list[dict[str, Any]]:
         for key, name in named.items()
         if counted.get(key)
     ]
-    if counted.get("answers"):
-        values = {
-            "SampleCount": counted["answers"],
-            "Sum": counted["seconds"],
-            "Minimum": counted["fastest"],
-            "Maximum": counted["slowest"],
-        }
-        metrics.append(
-            {"MetricName": "TargetResponseTime", "StatisticValues": values, "Unit": "Seconds"}
-        )
+    times = counted["times"]
+    for start in range(0, len(times), MOST_VALUES):
+        values, counts = zip(*times[start : start + MOST_VALUES], strict=True)
+        told = {"Values": values, "Counts": counts, "Unit": "Seconds"}
+        metrics.append({"MetricName": "TargetResponseTime", **told})
     return metrics
 
 
 def publish_health(control: Control) -> None:
     """Put HealthyHostCount and UnHealthyHostCount of every target group that is used."""
-    table = routes.table()
+    table = control.table
     data: list[dict[str, Any]] = []
     for listener in table["listeners"].values():
         actions = [action for rule in listener["rules"] for action in rule["actions"]]

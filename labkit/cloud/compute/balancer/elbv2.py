@@ -28,7 +28,7 @@ from moto.elbv2.models import (
 
 from labkit.cloud import runtime
 from labkit.cloud.compute import hosts
-from labkit.cloud.compute.balancer import control, routes
+from labkit.cloud.compute.balancer import control, stickiness
 from labkit.cloud.processes import free_port
 from labkit.cloud.service import named
 
@@ -67,6 +67,7 @@ def start() -> None:
         _then_apply(ELBv2Backend, name)
     for name in ("stop_instances", "start_instances", "terminate_instances"):
         _then_apply(InstanceBackend, name)
+    stickiness.start()
     _refuse_what_is_not_here()
     _listen()
     FakeTargetGroup.register = _register  # type: ignore[method-assign]
@@ -210,7 +211,7 @@ def _state(group: Any, key: str, target: dict[str, Any]) -> tuple[str, str, str]
         target["Id"], group.region_name, group.account_id
     ):
         return "unused", "Target.InvalidState", "Target is in the stopped state"
-    if not routes.is_used(group.arn):
+    if not _balancer.is_used(group.arn):
         return "unused", *_STATES["unused"]
     known = _balancer.health(group.arn, key)
     return known or ("initial", *_STATES["initial"])
@@ -249,6 +250,7 @@ def _refuse_what_is_not_here() -> None:
     refuse("create_load_balancer", _balancer_fault)
     refuse("create_target_group", _group_fault)
     refuse("create_listener", _listener_fault)
+    refuse("modify_listener", _listener_fault)
     refuse("create_rule", _actions_fault)
     refuse("modify_rule", _actions_fault)
     refuse("modify_target_group_attributes", _attributes_fault)
@@ -279,7 +281,10 @@ def _actions_fault(given: dict[str, Any]) -> str:
 
 def _attributes_fault(given: dict[str, Any]) -> str:
     wanted = given.get("attributes") or {}
-    return "stickiness" if str(wanted.get("stickiness.enabled")).lower() == "true" else ""
+    algorithm = wanted.get("load_balancing.algorithm.type", "round_robin")
+    if algorithm not in ("round_robin", "least_outstanding_requests"):
+        return f"the algorithm {algorithm}"
+    return "a slow start" if int(wanted.get("slow_start.duration_seconds") or 0) else ""
 
 
 def _count_hosts() -> None:

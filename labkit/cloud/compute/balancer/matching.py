@@ -26,13 +26,18 @@ def first_rule(rules: list[Table], request: web.BaseRequest) -> Table:
 
 def choose(action: Table) -> str | None:
     """The target group of a forward action, by weight; None if every weight is 0."""
+    groups = weights(action)
+    if not any(groups.values()):
+        return None
+    return random.choices(list(groups), list(groups.values()))[0]
+
+
+def weights(action: Table) -> dict[str, int]:
+    """The target groups of a forward action, each with its weight."""
     groups = (action.get("ForwardConfig") or {}).get("TargetGroups")
     if not groups:
-        return action["TargetGroupArn"]
-    weights = [int(one.get("Weight", 1)) for one in groups]
-    if not any(weights):
-        return None
-    return random.choices(groups, weights)[0]["TargetGroupArn"]
+        return {action["TargetGroupArn"]: 1}
+    return {one["TargetGroupArn"]: int(one.get("Weight", 1)) for one in groups}
 
 
 def _holds(condition: Table, request: web.BaseRequest) -> bool:

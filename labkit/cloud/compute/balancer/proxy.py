@@ -24,8 +24,11 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from labkit.cloud.compute.balancer import cookies
+from labkit.cloud.compute.balancer.answers import error_page, redirect
+from labkit.cloud.compute.balancer.counts import Counts
 from labkit.cloud.compute.balancer.health import Check
-from labkit.cloud.compute.balancer.matching import choose, first_rule
+from labkit.cloud.compute.balancer.matching import choose, first_rule, weights
 
 MOST_KEPT = 256 * 1024  # bytes of an answer that are read before the first is passed on
 IDLE_SECONDS = 60.0
@@ -34,37 +37,8 @@ _HOP_BY_HOP = frozenset(
     ("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade")
 )  # fmt: skip
 _NOT_OURS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
-_REASONS = {
-    502: "Bad Gateway",
-    503: "Service Temporarily Unavailable",
-    504: "Gateway Time-out",
-}
 Table = dict[str, Any]
-
-
-class Counts:
-    """What was counted since the last report, by load balancer and target group."""
-
-    def __init__(self) -> None:
-        self._sums: dict[tuple[str, str], dict[str, float]] = defaultdict(
-            lambda: defaultdict(float)
-        )
-
-    def add(self, balancer: str, group: str, **values: float) -> None:
-        sums = self._sums[balancer, group]
-        for name, value in values.items():
-            sums[name] += value
-
-    def answered(self, balancer: str, group: str, status: int, seconds: float) -> None:
-        self.add(balancer, group, requests=1, seconds=seconds, answers=1)
-        self.add(balancer, group, **{f"{status // 100}XX": 1})
-        sums = self._sums[balancer, group]
-        sums["slowest"] = max(sums["slowest"], seconds)
-        sums["fastest"] = min(sums.get("fastest") or seconds, seconds)
-
-    def take(self) -> list[Table]:
-        taken, self._sums = self._sums, defaultdict(lambda: defaultdict(float))
-        return [{"balancer": one, "group": two, **sums} for (one, two), sums in taken.items()]
+Address = tuple[str, int]
 
 
 class Proxy:
@@ -164,25 +138,45 @@ class Proxy:
                 )
             case "redirect":
                 return redirect(action["RedirectConfig"], request, listener["asked"])
-        group_arn = choose(action)
-        group = self.table["groups"].get(group_arn or "")
+        group_arn = self._bound_group(arn, action, request) or choose(action) or ""
+        group = self.table["groups"].get(group_arn)
         if group is None:
             self.counts.add(listener["balancer"], "", elb_5XX=1)
             return error_page(503)
-        return await self._forward(listener, group_arn or "", group, request)
+        bindings = cookies.Bindings()
+        if "sticky" in action:
+            bindings.headers += cookies.binding(cookies.GROUP, arn, group_arn, action["sticky"])
+        return await self._forward(listener, group_arn, group, request, bindings)
+
+    def _bound_group(self, arn: str, action: Table, request: web.BaseRequest) -> str | None:
+        """The target group that a client is bound to, if it is in the rule still.
+
+        Its weight does not matter: weights are for requests without the cookie.
+        """
+        if "sticky" not in action:
+            return None
+        bound = cookies.bound_to(request, cookies.GROUP, arn)
+        return bound if bound in weights(action) else None
 
     async def _forward(
-        self, listener: Table, group_arn: str, group: Table, request: web.BaseRequest
+        self,
+        listener: Table,
+        group_arn: str,
+        group: Table,
+        request: web.BaseRequest,
+        bindings: cookies.Bindings,
     ) -> web.StreamResponse:
         balancer, name = listener["balancer"], group["name"]
-        address = self._pick(group_arn, group)
+        address = self._pick(group_arn, group, bindings, request)
         if address is None:
             self.counts.add(balancer, name, elb_5XX=1)
             return error_page(503)
         started = time.perf_counter()
         self.under_way[address] += 1
         try:
-            return await self._pass_on(balancer, name, address, listener, request, started)
+            return await self._pass_on(
+                balancer, name, address, listener, request, bindings, started
+            )
         except TimeoutError:
             self.counts.add(balancer, name, requests=1, elb_5XX=1)
             return error_page(504)
@@ -192,20 +186,54 @@ class Proxy:
         finally:
             self.under_way[address] -= 1
 
-    def _pick(self, arn: str, group: Table) -> tuple[str, int] | None:
-        """A healthy target; if none is, any of them: the load balancer fails open."""
+    def _pick(
+        self, arn: str, group: Table, bindings: cookies.Bindings, request: web.BaseRequest
+    ) -> Address | None:
+        """A healthy target, the one the client is bound to if it can be had.
+
+        If none is healthy, it is any of them: the load balancer fails open.
+        """
         known = [(key, tuple(address)) for key, address in group["targets"].items()]
         healthy = [
-            address
+            (key, address)
             for key, address in known
             if (check := self.checks.get((arn, key))) and check.state == "healthy"
         ]
-        addresses = healthy or [address for _, address in known]
-        if not addresses:
+        targets = healthy or known
+        if not targets:
             return None
+        if group["sticky"]:
+            return self._bound_target(arn, group, bindings, request, dict(targets))
+        return self._next(arn, group, targets)[1]
+
+    def _next(
+        self, arn: str, group: Table, targets: list[tuple[str, Address]]
+    ) -> tuple[str, Address]:
         if group["algorithm"] == "least_outstanding_requests":
-            return min(addresses, key=lambda one: self.under_way[one])
-        return addresses[next(self.turns[arn]) % len(addresses)]
+            return min(targets, key=lambda one: self.under_way[one[1]])
+        return targets[next(self.turns[arn]) % len(targets)]
+
+    def _bound_target(
+        self,
+        arn: str,
+        group: Table,
+        bindings: cookies.Bindings,
+        request: web.BaseRequest,
+        targets: dict[str, Address],
+    ) -> Address:
+        awaited, seconds = group["sticky"]["cookie"], group["sticky"]["seconds"]
+        cookie = cookies.APPLICATION if awaited else cookies.TARGET
+        bound = None
+        if not awaited or awaited in request.cookies:
+            bound = cookies.bound_to(request, cookie, arn)
+        key = bound if bound in targets else None
+        key = key or self._next(arn, group, list(targets.items()))[0]
+        made = cookies.binding(cookie, arn, key, seconds)
+        if awaited and bound is None:
+            bindings.awaited, bindings.then = awaited, made
+        else:
+            bindings.headers += made
+        return targets[key]
 
     async def _pass_on(
         self,
@@ -214,6 +242,7 @@ class Proxy:
         address: tuple[str, int],
         listener: Table,
         request: web.BaseRequest,
+        bindings: cookies.Bindings,
         started: float,
     ) -> web.StreamResponse:
         url = URL(f"http://{address[0]}:{address[1]}{request.raw_path}", encoded=True)
@@ -234,6 +263,7 @@ class Proxy:
             allow_redirects=False,
         ) as answer:
             kept = [pair for pair in answer.headers.items() if pair[0].lower() not in _HOP_BY_HOP]
+            kept = bindings.added_to(kept)
             length = answer.content_length
             if request.method == "HEAD" or (length is not None and length <= MOST_KEPT):
                 body = await answer.read()
@@ -260,42 +290,6 @@ class Proxy:
             await asyncio.sleep(REPORT_SECONDS)
             if taken := self.counts.take():
                 say({"counts": taken})
-
-
-def redirect(config: Table, request: web.BaseRequest, port: int) -> web.Response:
-    """AWS page: "Rule action types for your Application Load Balancer", redirect actions."""
-    host = (request.host or "").partition(":")[0]
-    known = {
-        "#{protocol}": "http",
-        "#{host}": host,
-        "#{port}": str(port),
-        "#{path}": request.path.lstrip("/"),
-        "#{query}": request.query_string,
-    }
-
-    def filled(key: str, default: str) -> str:
-        text = config.get(key) or default
-        for name, value in known.items():
-            text = text.replace(name, value)
-        return text
-
-    protocol = filled("Protocol", "#{protocol}").lower()
-    query = filled("Query", "#{query}")
-    place = f"{protocol}://{filled('Host', '#{host}')}:{filled('Port', '#{port}')}"
-    location = place + filled("Path", "/#{path}") + (f"?{query}" if query else "")
-    status = int(config["StatusCode"].removeprefix("HTTP_"))
-    return web.Response(status=status, headers={"Location": location, "Server": "awselb/2.0"})
-
-
-def error_page(status: int) -> web.Response:
-    """What the load balancer itself answers."""
-    title = f"{status} {_REASONS[status]}"
-    text = (
-        f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n"
-        f"<center><h1>{title}</h1></center>\r\n</body>\r\n</html>\r\n"
-    )
-    headers = {"Server": "awselb/2.0"}
-    return web.Response(status=status, text=text, content_type="text/html", headers=headers)
 
 
 def say(message: Table) -> None:

@@ -15,6 +15,7 @@ from labkit.cloud import runtime
 from labkit.cloud.compute import hosts
 
 Table = dict[str, Any]
+DAY = 86400
 
 
 def table() -> Table:
@@ -38,11 +39,6 @@ def table() -> Table:
     }
 
 
-def is_used(group_arn: str) -> bool:
-    """Whether a listener may send requests to this target group."""
-    return table()["groups"].get(group_arn, {}).get("used", False)
-
-
 def _backends() -> Iterator[Any]:
     for regions in list(elbv2_backends.values()):
         yield from list(regions.values())
@@ -59,8 +55,16 @@ def _rule(rule: Any) -> Table:
     # what was modified is in the listener's default actions and not in its default rule
     return {
         "conditions": rule.conditions or [],
-        "actions": [action.data for action in rule.actions],
+        "actions": [_action(action.data) for action in rule.actions],
     }
+
+
+def _action(data: Table) -> Table:
+    """An action, and for how many seconds of the lab it binds a client to a target group."""
+    seconds = group_seconds(data)
+    if seconds is None:
+        return data
+    return {**data, "sticky": runtime.current().clock.wait_seconds(seconds)}
 
 
 def _used(listeners: dict[str, Table]) -> Iterator[str]:
@@ -80,11 +84,25 @@ def forwards(action: Table) -> list[tuple[str, int]]:
     return [(action["TargetGroupArn"], 1)]
 
 
+def is_on(attributes: Table) -> bool:
+    """Whether a target group with these attributes binds a client to a target."""
+    return str(attributes.get("stickiness.enabled")).lower() == "true"
+
+
+def group_seconds(action: Table) -> float | None:
+    """For how long a forward action binds a client to a target group, if it does."""
+    config = (action.get("ForwardConfig") or {}).get("TargetGroupStickinessConfig") or {}
+    if str(config.get("Enabled")).lower() != "true":
+        return None
+    return float(config.get("DurationSeconds") or 0)
+
+
 def _group(group: Any) -> Table:
     clock = runtime.current().clock
     return {
         "name": _dimension(group.arn, ""),
         "algorithm": group.attributes.get("load_balancing.algorithm.type", "round_robin"),
+        "sticky": _stickiness(group),
         "targets": {
             key: address
             for key, target in list(group.targets.items())
@@ -100,6 +118,16 @@ def _group(group: Any) -> Table:
             "unhealthy": int(group.unhealthy_threshold_count),
         },
     }
+
+
+def _stickiness(group: Any) -> Table | None:
+    """The cookie of the application, if it is that which binds, and the seconds it does; or None."""
+    if not is_on(group.attributes):
+        return None
+    kind = group.attributes.get("stickiness.type", "lb_cookie")
+    seconds = float(group.attributes.get(f"stickiness.{kind}.duration_seconds", DAY))
+    named = group.attributes["stickiness.app_cookie.cookie_name"] if kind == "app_cookie" else ""
+    return {"cookie": named, "seconds": runtime.current().clock.wait_seconds(seconds)}
 
 
 def _address(group: Any, target: Table) -> tuple[str, int] | None:
