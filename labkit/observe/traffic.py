@@ -78,10 +78,10 @@ class Load:
         return pd.DataFrame(seen, index=pd.DatetimeIndex(times, name="at")).fillna(0.0)
 
     def _look(self) -> None:
-        while self.shares is not None:
+        last = False
+        while self.shares is not None and not last:
+            last = self._over.wait(LOOK_SECONDS if self.looks else 0)
             self.looks.append((datetime.now(UTC), self.shares()))
-            if self._over.wait(LOOK_SECONDS):
-                break
 
     async def _ask(self) -> None:
         timeout = aiohttp.ClientTimeout(total=10)

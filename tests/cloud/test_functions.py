@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import json
 import threading
-import time
 from collections import Counter
 from math import sqrt
 from typing import Any
@@ -181,13 +180,11 @@ def test_invocations_at_once_have_an_environment_each(functions: Functions) -> N
         told.append(functions.call(name, {"sleep": 300})[0]["count"])
 
     threads = [threading.Thread(target=call) for _ in range(4)]
-    began = time.monotonic()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert told == [1, 1, 1, 1]
-    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(

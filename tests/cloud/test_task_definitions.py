@@ -112,7 +112,7 @@ def test_stop_timeout(tasks: Tasks) -> None:
     started = time.monotonic()
     tasks.ecs.stop_task(cluster=tasks.name, task=arn)
     task = tasks.wait(arn, "STOPPED")
-    assert 0.9 < time.monotonic() - started < 5
+    assert 0.9 < time.monotonic() - started < 20
     assert task["containers"][0]["exitCode"] == 137
 
 

@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from labkit import git_credential
+from tests.waiting import DEADLINE_SECONDS
 
 
 def git(aws: Any, *arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -130,7 +131,7 @@ def test_every_reference_that_moves_is_one_event(aws: Any, repository: Any, clon
         ("referenceDeleted", "branch", "other", None, first),
     }
     found: set[Any] = set()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while found != expected and time.monotonic() < deadline:
         messages = [
             item["message"] for item in logs.filter_log_events(logGroupName=group)["events"]

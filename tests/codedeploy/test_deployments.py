@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.codedeploy.conftest import bundle, read_entry
+from tests.waiting import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -494,7 +495,7 @@ def test_events_of_a_deployment_reach_a_rule(fleet: Any, host: str, here: str) -
     events.put_targets(Rule=group, Targets=[{"Id": "queue", "Arn": queue["QueueArn"]}])
     info = fleet.deploy(group, _revision("x", here, ValidateService="false"))
     found: list[dict[str, Any]] = []
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline and len(found) < 4:
         answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
         found += [json.loads(message["Body"]) for message in answer.get("Messages", [])]

@@ -20,6 +20,7 @@ import yaml
 
 from tests.codepipeline.driving import Driven, Ground, make_ground, path_of
 from tests.codepipeline.playing import Case, Player
+from tests.waiting import DEADLINE_SECONDS
 
 CASES: list[Case] = yaml.safe_load(Path(__file__).with_name("executions.yaml").read_text())
 AT_ONCE = 6
@@ -44,7 +45,7 @@ class Events:
 
     def of(self, pipeline: str, enough: int) -> list[dict[str, Any]]:
         """The events of a pipeline, once there are enough of them."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while len(self._received(pipeline)) < enough and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
         time.sleep(GRACE_SECONDS)
@@ -239,7 +240,7 @@ class Seen:
         """By level (Pipeline, Stage, Action), or all of them; of one execution: `Stage 1`."""
         enough = max(map(len, wanted.values()))
         said = [told(self.driven, event) for event in self._events.of(self.driven.name, enough)]
-        deadline = time.monotonic() + 3
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while True:
             found = {key: _chosen(said, key) for key in wanted}
             if found == wanted or time.monotonic() > deadline:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import subprocess
-import time
 import urllib.request
 import zipfile
 from dataclasses import dataclass
@@ -300,7 +299,6 @@ def test_a_push_to_the_branch_behind_a_connection_starts_an_execution(
     quiet = account.pipeline(account.source(connection, server, DetectChanges="false"))
     account.action_run(pipeline, "Shop")
     account.action_run(quiet, "Shop")
-    time.sleep(1.5)  # until the first look, which only remembers
     server.push({"x": "1"}, "elsewhere", branch="topic")
     server.push({"more": "1"}, "second")
     runs = eventually(

@@ -126,9 +126,7 @@ class _Watch:
     def _newest(self, pipeline: Pipeline, action: Declared, revision: str) -> None:
         """Start an execution if the source has another revision than at the last look."""
         key = (pipeline.arn, action["name"])
-        stage = pipeline.declaration["stages"][0]["name"]
-        fetched = pipeline.revisions.get((stage, action["name"]), {}).get("revisionId")
-        before = self.seen.get(key, fetched)
+        before = self.seen.get(key, _fetched(pipeline, action))
         self.seen[key] = revision
         if before not in (None, revision):
             trigger = {"triggerType": "PollForSourceChanges", "triggerDetail": revision}
@@ -145,8 +143,9 @@ class _Watch:
         session = _session(pipeline)
         found = references(url, session, "codepipeline-polling")
         before, self.references[key] = self.references.get(key), found
-        if before is None:
-            return
+        if before is None:  # what was pushed since the first execution fetched is a change already
+            fetched = _fetched(pipeline, action)
+            before = {**found, f"refs/heads/{given['BranchName']}": fetched} if fetched else found
         for ref, commit in found.items():
             if before.get(ref) != commit:
                 change = _change(repository, url, ref, commit, before.get(ref), session)
@@ -171,6 +170,12 @@ def _pipelines() -> Iterator[Pipeline]:
     for account in list(codepipeline_backends.values()):
         for backend in list(account.values()):
             yield from list(backend.pipelines.values())
+
+
+def _fetched(pipeline: Pipeline, action: Declared) -> str | None:
+    """The revision that a source action brought last."""
+    stage = pipeline.declaration["stages"][0]["name"]
+    return pipeline.revisions.get((stage, action["name"]), {}).get("revisionId")
 
 
 def _session(pipeline: Pipeline) -> Session:
