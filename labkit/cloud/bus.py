@@ -205,6 +205,12 @@ def _start_build(rule: Rule, target: dict[str, Any], event: Any) -> None:
     _client(rule, target, "codebuild").start_build(projectName=name, **overrides)
 
 
+def _start_execution(rule: Rule, target: dict[str, Any], event: Any) -> None:
+    _client(rule, target, "stepfunctions").start_execution(
+        stateMachineArn=target["Arn"], input=json.dumps(event)
+    )
+
+
 def _as_eventbridge(rule: Rule, service: str) -> Any:
     return clients.as_service(EVENTS, rule.region_name).client(service)
 
@@ -237,6 +243,7 @@ def _put_log_event(rule: Rule, target: dict[str, Any], event: Any) -> None:
 _TARGETS: dict[str, Callable[[Rule, dict[str, Any], Any], None]] = {
     "codepipeline": _start_pipeline,
     "codebuild": _start_build,
+    "states": _start_execution,
     "sns": _publish_message,
     "sqs": _send_message,
     "logs": _put_log_event,

@@ -60,6 +60,7 @@ OURS: dict[str, type[Service]] = {
     )
 }
 ADDRESS = "127.0.0.1"
+_starting = threading.Lock()
 
 
 class Dispatcher(DomainDispatcherApplication):
@@ -67,17 +68,23 @@ class Dispatcher(DomainDispatcherApplication):
 
     def get_application(self, environ: dict[str, Any]) -> Any:
         name = environ["labkit.service"]
-        if name == "cloudformation":
-            _start_stacks()
+        if name in ("cloudformation", "stepfunctions"):
+            with _starting:
+                _start(name)
         return _application(name) if name in OURS else super().get_application(environ)
 
 
 @cache
-def _start_stacks() -> None:
-    """moto's CloudFormation takes seconds to import; most labs never ask for it."""
-    from labkit.cloud import stacks
+def _start(name: str) -> None:
+    """What takes moto seconds to import; most labs never ask for it."""
+    if name == "cloudformation":
+        from labkit.cloud import stacks
 
-    stacks.start()
+        stacks.start()
+    else:
+        from labkit.cloud import stepfunctions
+
+        stepfunctions.start()
 
 
 @cache

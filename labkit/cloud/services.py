@@ -30,6 +30,7 @@ SERVICES = {
     "autoscaling": "autoscaling",
     "lambda": "lambda",
     "cloudformation": "cloudformation",
+    "states": "stepfunctions",
     "ecr": "ecr",
     "ecs": "ecs",
     "tagging": "resourcegroupstaggingapi",

@@ -284,6 +284,80 @@ def test_a_function_that_is_not_there(site: Site) -> None:
     assert "not found" in error_of(site.run(invoke("no-such-function")))["message"].lower()
 
 
+@pytest.fixture(scope="module")
+def machine(account: Account) -> str:
+    """A state machine that gives what it gets, and fails if that has no `name`."""
+    statement = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    role = account.aws.client("iam").create_role(RoleName="states", AssumeRolePolicyDocument=trust)
+    named = {"Variable": "$.name", "IsPresent": True, "Next": "Good"}
+    states = {
+        "Named": {"Type": "Choice", "Choices": [named], "Default": "Bad"},
+        "Good": {"Type": "Succeed"},
+        "Bad": {"Type": "Fail", "Error": "NoName", "Cause": "there is no name"},
+    }
+    answer = account.aws.client("stepfunctions").create_state_machine(
+        name="named", roleArn=role["Role"]["Arn"],
+        definition=json.dumps({"StartAt": "Named", "States": states}),
+    )  # fmt: skip
+    return answer["stateMachineArn"]
+
+
+def execute(machine: str, outputs: list[str] | None = None, **more: str) -> dict[str, Any]:
+    given = {"StateMachineArn": machine, **more}
+    return action(
+        "Invoke", "StepFunctions", "Machine", given, inputs=["Code"], outputs=outputs or []
+    )
+
+
+def test_a_state_machine_gets_the_input_and_its_output_is_the_artifact(
+    account: Account, site: Site, machine: str
+) -> None:
+    # "AWS Step Functions invoke action reference"
+    given = {"Input": '{"name": "#{Site.VersionId}"}', "ExecutionNamePrefix": "mine"}
+    run = site.run(execute(machine, ["Told"], **given))
+    assert run["status"] == "Succeeded", run
+    execution = run["output"]["outputVariables"]["ExecutionArn"]
+    assert run["output"]["executionResult"]["externalExecutionId"] == execution
+    assert execution.endswith(f":named:mine-{run['actionExecutionId']}")
+    assert run["output"]["outputVariables"]["StateMachineArn"] == machine
+    [told] = run["output"]["outputArtifacts"]
+    body = site.s3.get_object(Bucket=told["s3location"]["bucket"], Key=told["s3location"]["key"])["Body"].read()  # fmt: skip
+    with zipfile.ZipFile(io.BytesIO(body)) as made:
+        assert json.loads(made.read("output.json")) == {"name": site.version}
+
+
+def test_a_state_machine_reads_its_input_from_a_file(account: Account, site: Site, machine: str) -> None:  # fmt: skip
+    version = site.put({"in/input.json": '{"name": "a file"}'}, key="input.zip")
+    assert version
+    source = site.source(S3ObjectKey="input.zip")
+    step = execute(machine, InputType="FilePath", Input="in/input.json")
+    pipeline = account.pipeline(source, {"name": "Step", "actions": [step]})
+    run = account.action_run(pipeline, "Machine")
+    assert run["status"] == "Succeeded", run
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "says"),
+    [
+        ({}, "JobFailed", "FAILED: NoName: there is no name"),
+        ({"Input": "{name}"}, "ConfigurationError", "Input is not JSON"),
+        ({"InputType": "FilePath", "Input": "no.json"}, "ConfigurationError", "no.json"),
+    ],
+)
+def test_a_state_machine_that_fails_the_action(
+    site: Site, machine: str, given: dict[str, str], code: str, says: str
+) -> None:
+    error = error_of(site.run(execute(machine, **given)))
+    assert error["code"] == code
+    assert says in error["message"]
+
+
+def test_a_state_machine_that_is_not_there(site: Site) -> None:
+    missing = "arn:aws:states:us-east-1:123456789012:stateMachine:no-such"
+    assert "no-such" in error_of(site.run(execute(missing)))["message"]
+
+
 @pytest.mark.parametrize(("asked", "status"), [({}, "Succeeded"), ({"fail": True}, "Failed")])
 def test_a_rule_that_asks_a_function(account: Account, site: Site, function: str, asked: dict[str, Any], status: str) -> None:  # fmt: skip
     rule = {

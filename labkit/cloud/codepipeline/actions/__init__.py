@@ -182,6 +182,14 @@ class Action:
         """Store where to clone from, instead of the files."""
         self.put_artifact(artifact, reference.body(), reference.commit, FORMAT)
 
+    def put_output_file(self, name: str, text: str) -> None:
+        """Store one file as the output artifact, if this action declares one."""
+        body = io.BytesIO()
+        with zipfile.ZipFile(body, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, text)
+        for artifact in self.run.outputs:
+            self.put_artifact(artifact, body.getvalue(), None)
+
     def put_artifact(
         self,
         artifact: Artifact,

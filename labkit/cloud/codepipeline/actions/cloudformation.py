@@ -6,9 +6,7 @@ CodePipeline pipelines" in the CloudFormation User Guide.
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -108,12 +106,8 @@ def _finish(action: Action) -> None:
         )
     outputs = {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])}
     action.run.variables = outputs
-    if action.run.outputs:
-        name = action.configuration.get("OutputFileName") or "output.json"
-        body = io.BytesIO()
-        with zipfile.ZipFile(body, "w") as archive:
-            archive.writestr(name, json.dumps(outputs))
-        action.put_artifact(action.run.outputs[0], body.getvalue(), None)
+    name = action.configuration.get("OutputFileName") or "output.json"
+    action.put_output_file(name, json.dumps(outputs))
 
 
 def _request(action: Action) -> Fields:

@@ -25,6 +25,7 @@ from labkit.cloud.codepipeline.actions import (
     rules,
     s3_deploy,
     s3_source,
+    stepfunctions,
 )
 
 # by provider, or by category and provider where two categories share a name
@@ -44,6 +45,7 @@ PROVIDERS: dict[str, Callable[[Action], None]] = {
     "CloudFormation": cloudformation.run,
     "Invoke/Lambda": lambda_.run,
     "Invoke/CodePipeline": nested.run,
+    "StepFunctions": stepfunctions.run,
     "Rule/LambdaInvoke": lambda_.run,
     "Rule/CloudWatchAlarm": rules.cloudwatch_alarm,
     "Rule/DeploymentWindow": rules.deployment_window,
