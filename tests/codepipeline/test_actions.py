@@ -284,6 +284,94 @@ def test_a_function_that_is_not_there(site: Site) -> None:
     assert "not found" in error_of(site.run(invoke("no-such-function")))["message"].lower()
 
 
+@pytest.fixture
+def shipped(account: Account, site: Site) -> Any:
+    """A function whose alias `live` is its version 1, and a source with the code of the next."""
+    api, name = account.aws.client("lambda"), f"shipped-{uuid4().hex[:6]}"
+    statement = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    role = account.aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+    api.create_function(
+        FunctionName=name, Runtime="python3.11", Role=role["Role"]["Arn"], Handler="index.handler",
+        Code={"ZipFile": zipped("index.py", "def handler(event, context): return 'old'")}, Publish=True,
+    )  # fmt: skip
+    api.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
+    site.put({"index.py": "def handler(event, context): return 'new'"}, key="code.zip")
+
+    def start(**given: str) -> str:
+        step = action("Deploy", "Lambda", "Ship", {"FunctionName": name, **given}, inputs=["Code"])
+        source = site.source(S3ObjectKey="code.zip")
+        return account.pipeline(source, {"name": "Step", "actions": [step]})
+
+    start.api, start.name = api, name  # type: ignore[attr-defined]
+    return start
+
+
+def alias_of(shipped: Any) -> tuple[str, dict[str, float]]:
+    alias = shipped.api.get_alias(FunctionName=shipped.name, Name="live")
+    return alias["FunctionVersion"], alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})  # fmt: skip
+
+
+def test_a_function_is_deployed_without_an_alias(account: Account, shipped: Any) -> None:
+    # "AWS Lambda deploy action reference"
+    run = account.action_run(shipped(), "Ship")
+    assert run["output"]["outputVariables"] == {"FunctionVersion": "2"}
+    answer = shipped.api.invoke(FunctionName=f"{shipped.name}:2")["Payload"].read()
+    assert (json.loads(answer), alias_of(shipped)[0]) == ("new", "1")
+
+
+@pytest.mark.parametrize("strategy", ["AllAtOnce", "Canary10Percent1Minute", "Linear50PercentEvery1Minute"])  # fmt: skip
+def test_an_alias_is_shifted_to_the_new_version(
+    account: Account, shipped: Any, strategy: str
+) -> None:
+    pipeline = shipped(FunctionAlias="live", DeployStrategy=strategy)
+    seen = []
+
+    def ended() -> dict[str, Any] | None:
+        seen.append(alias_of(shipped)[1].get("2"))
+        [latest, *_] = account.runs(pipeline) or [{"status": "InProgress"}]
+        return latest if latest["status"] != "InProgress" else None
+
+    assert eventually(ended)["status"] == "Succeeded"
+    share = {"AllAtOnce": None, "Canary10Percent1Minute": 0.1}.get(strategy, 0.5)
+    assert {share} <= set(seen) <= {None, share}
+    assert alias_of(shipped) == ("2", {})
+
+
+def test_an_alarm_gives_the_alias_its_version_back(account: Account, shipped: Any) -> None:
+    cloudwatch = account.aws.client("cloudwatch")
+    cloudwatch.put_metric_alarm(
+        AlarmName=shipped.name, Namespace="N", MetricName="m", Statistic="Sum", Period=60, Threshold=1,
+        EvaluationPeriods=1, ComparisonOperator="GreaterThanThreshold", TreatMissingData="ignore",
+    )  # fmt: skip
+    pipeline = shipped(
+        FunctionAlias="live", DeployStrategy="Canary20Percent60Minutes", Alarms=shipped.name
+    )
+    eventually(lambda: alias_of(shipped) == ("1", {"2": 0.2}))
+    cloudwatch.set_alarm_state(AlarmName=shipped.name, StateValue="ALARM", StateReason="a test")
+    error = error_of(account.action_run(pipeline, "Ship"))
+    cloudwatch.delete_alarms(AlarmNames=[shipped.name])
+    assert (error["code"], error["message"]) == ("JobFailed", f"The alarm {shipped.name} is in state ALARM")  # fmt: skip
+    assert alias_of(shipped) == ("1", {})
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"DeployStrategy": "AllAtOnce"}, "FunctionAlias"),
+        ({"FunctionAlias": "live", "DeployStrategy": "Canary"}, "DeployStrategy Canary is none of"),
+        ({"FunctionAlias": "live", "DeployStrategy": "Linear1PercentEvery60Minutes"}, "up to two days"),
+        ({"FunctionAlias": "live", "Alarms": "no-such-alarm"}, "no-such-alarm does not exist"),
+        ({"FunctionAlias": "dead"}, "dead"),
+    ],
+)  # fmt: skip
+def test_a_deployment_to_a_function_that_cannot_be(
+    account: Account, shipped: Any, given: dict[str, str], says: str
+) -> None:
+    assert says in error_of(account.action_run(shipped(**given), "Ship"))["message"]
+    assert alias_of(shipped) == ("1", {})
+
+
 @pytest.fixture(scope="module")
 def machine(account: Account) -> str:
     """A state machine that gives what it gets, and fails if that has no `name`."""
@@ -492,7 +580,7 @@ def test_a_template_that_is_not_in_the_artifact(account: Account) -> None:
     ("category", "provider", "configuration"),
     [
         ("Deploy", "ElasticBeanstalk", {"ApplicationName": "a", "EnvironmentName": "e"}),
-        ("Invoke", "StepFunctions", {"StateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:m"}),
+        ("Invoke", "InspectorScan", {"InspectorRunMode": "SourceCodeScan"}),
     ],
 )  # fmt: skip
 def test_a_provider_that_is_not_here_fails_its_action(site: Site, category: str, provider: str, configuration: dict[str, str]) -> None:  # fmt: skip
