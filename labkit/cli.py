@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     options = _parser().parse_args(arguments)
     options.state_dir = options.state_dir.expanduser().resolve()
-    from labkit.cloud.launcher import LaunchError
+    from labkit.cloud.front.launcher import LaunchError
 
     try:
         return options.run(options)
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(options: argparse.Namespace) -> int:
-    from labkit.cloud import launcher
+    from labkit.cloud.front import launcher
 
     description, started = launcher.up(options.state_dir, options.port)
     if options.json:
@@ -97,8 +97,8 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from labkit.cloud import launcher
-    from labkit.cloud.processes import Processes
+    from labkit.cloud.front import launcher
+    from labkit.cloud.guests.processes import Processes
 
     description = launcher.status(options.state_dir)
     if description is None:
@@ -119,7 +119,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
-    from labkit.cloud import launcher
+    from labkit.cloud.front import launcher
 
     ended = launcher.down(options.state_dir)
     print(
@@ -129,7 +129,7 @@ def _down(options: argparse.Namespace) -> int:
 
 
 def _reset(options: argparse.Namespace) -> int:
-    from labkit.cloud import launcher
+    from labkit.cloud.front import launcher
 
     description = launcher.reset(options.state_dir)
     if options.json:
@@ -141,7 +141,7 @@ def _reset(options: argparse.Namespace) -> int:
 
 
 def _env(options: argparse.Namespace) -> int:
-    from labkit.cloud import launcher
+    from labkit.cloud.front import launcher
 
     description = launcher.status(options.state_dir)
     if description is None:
@@ -158,8 +158,8 @@ def _env(options: argparse.Namespace) -> int:
 
 
 def _lab(options: argparse.Namespace) -> int:
-    from labkit.cloud import launcher
-    from labkit.cloud.processes import JUPYTERLAB, LAB, OWNER
+    from labkit.cloud.front import launcher
+    from labkit.cloud.guests.processes import JUPYTERLAB, LAB, OWNER
 
     description, _ = launcher.up(options.state_dir, options.port)
     _describe(description)
@@ -187,7 +187,7 @@ def _ask_for_no_news(settings: Path) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from labkit.cloud import launcher
+    from labkit.cloud.front import launcher
 
     description, started = launcher.up(options.state_dir, options.port)
     command = [sys.executable, "-m", "labkit.demo", "--charts", str(options.charts)]
@@ -211,7 +211,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _environment(description: dict[str, Any]) -> dict[str, str]:
     """This process's environment with the lab's in place of the user's own AWS settings."""
-    from labkit.cloud import launcher
+    from labkit.cloud.front import launcher
 
     mine = {name: value for name, value in os.environ.items() if name not in launcher.UNSET}
     path = os.pathsep.join([str(Path(sys.executable).parent), mine.get("PATH", os.defpath)])

@@ -69,7 +69,7 @@ def _disk(state_dir: Path) -> str:
 
 
 def _isolation(_: Path) -> str:
-    from labkit.cloud.isolation import bubblewrap
+    from labkit.cloud.guests.isolation import bubblewrap
 
     program = bubblewrap()
     if program is None:

@@ -12,7 +12,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from labkit.cloud import launcher
+from labkit.cloud.front import launcher
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from moto.cloudwatch.models import CloudWatchBackend, MetricDatum, cloudwatch_backends
 
-from labkit.cloud import runtime
 from labkit.cloud.monitoring import alarms, metrics
+from labkit.cloud.shared import runtime
 
 BALANCERS, REPORTS_A_SECOND = 3, 4
 MINUTE, HOUR = 60, 3600

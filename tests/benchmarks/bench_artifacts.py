@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from labkit.cloud import launcher
+from labkit.cloud.front import launcher
 from tests.benchmarks.bench_builds import seconds
 from tests.codebuild.conftest import Bench, make_bench
 from tests.conftest import Aws

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from labkit.cloud import launcher
+from labkit.cloud.front import launcher
 from tests.codebuild.conftest import Bench, make_bench
 from tests.conftest import Aws
 

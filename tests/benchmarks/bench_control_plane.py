@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from labkit import Lab
-from labkit.cloud import launcher
+from labkit.cloud.front import launcher
 from labkit.provision import provision, source
 
 ROUNDS = 5
@@ -119,11 +119,12 @@ def test_a_pipeline_of_nothing(running: dict[str, Any]) -> None:
 
 def bare(clone: Path, scratch: Path) -> float:
     """Seconds that the sample app's own commands take in a shell: its build, then its hooks on two hosts."""
-    from labkit.cloud import runtime, runtimes
+    from labkit.cloud.guests import languages
+    from labkit.cloud.shared import runtime
 
     state = Path(os.environ["LABKIT_STATE_DIR"])
     runtime.start(runtime.Runtime(state, os.environ["AWS_ENDPOINT_URL"], "us-east-1"))
-    node = runtimes.nodejs("22")
+    node = languages.nodejs("22")
     env = {
         **os.environ,
         "PATH": f"{node.bin_dir}:{os.environ['PATH']}",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from labkit.cloud import launcher
+from labkit.cloud.front import launcher
 from tests.codedeploy.conftest import Fleet, bundle, make_fleet
 from tests.conftest import Aws
 

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from labkit.cloud import launcher
+from labkit.cloud.front import launcher
 from tests.codepipeline.driving import NAME, WORK, Driven, Ground, make_ground, source, work
 from tests.codepipeline.playing import declaration
 from tests.conftest import Aws

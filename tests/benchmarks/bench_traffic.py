@@ -21,8 +21,8 @@ import aiohttp
 import psutil
 import pytest
 
-from labkit.cloud import launcher
-from labkit.cloud.processes import free_port
+from labkit.cloud.front import launcher
+from labkit.cloud.guests.processes import free_port
 from tests.cloud.balancers import Balancer, to
 from tests.cloud.functions import zipped
 from tests.conftest import Aws

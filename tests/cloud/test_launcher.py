@@ -18,7 +18,7 @@ import boto3
 import psutil
 import pytest
 
-from labkit.cloud.processes import Processes
+from labkit.cloud.guests.processes import Processes
 
 
 def labkit(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -38,8 +38,8 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 
-from labkit.cloud import archives
 from labkit.cloud.codebuild.artifacts.globs import pattern
+from labkit.cloud.shared import archives
 
 CASES = yaml.safe_load((Path(__file__).parent / "artifacts.yaml").read_text(encoding="utf-8"))
 KEYS = {

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from labkit.cloud import launcher
+from labkit.cloud.front import launcher
 from tests.codebuild.batching import (
     DONE,
     Batches,

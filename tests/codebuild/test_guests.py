@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from labkit.cloud import launcher
 from labkit.cloud.codebuild.isolation import bubblewrap
+from labkit.cloud.front import launcher
 from tests.codebuild.conftest import Bench, make_bench
 from tests.codebuild.test_builds import inline, processes_of
 from tests.conftest import Aws, share_downloads

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 
-from labkit.cloud.processes import Processes
+from labkit.cloud.guests.processes import Processes
 from tests.waiting import eventually
 
 ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}

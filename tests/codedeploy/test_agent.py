@@ -15,9 +15,9 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from labkit.cloud import launcher
-from labkit.cloud.codedeploy.appspec import AppSpecError, parse
-from labkit.cloud.isolation import bubblewrap
+from labkit.cloud.codedeploy.agent.appspec import AppSpecError, parse
+from labkit.cloud.front import launcher
+from labkit.cloud.guests.isolation import bubblewrap
 from tests.codedeploy.conftest import Fleet, bundle, make_fleet
 from tests.conftest import Aws
 from tests.hostile import chain_of_links

@@ -10,8 +10,8 @@ import boto3
 import psutil
 import pytest
 
-from labkit.cloud import launcher
-from labkit.cloud.processes import Processes
+from labkit.cloud.front import launcher
+from labkit.cloud.guests.processes import Processes
 from tests.waiting import eventually
 
 

@@ -191,7 +191,7 @@ def test_a_failing_hook_on_one_host_rolls_both_back(lab: Any) -> None:
 
 @pytest.mark.slow
 def test_tear_down_leaves_nothing_and_no_process(lab: Any, lab_environment: Any) -> None:
-    from labkit.cloud.processes import OWNER, Processes
+    from labkit.cloud.guests.processes import OWNER, Processes
 
     def on_hosts() -> list[Any]:
         every = Processes(lab_environment.state_dir).find()

@@ -15,7 +15,7 @@ from unittest import mock
 import nbformat
 from nbclient import NotebookClient
 
-from labkit.cloud import launcher
+from labkit.cloud.front import launcher
 from tests.conftest import share_downloads
 
 ROOT = Path(__file__).resolve().parents[2]

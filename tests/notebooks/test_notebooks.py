@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from labkit.cloud import launcher
+from labkit.cloud.front import launcher
 from tests.notebooks.execute import ROOT, all_notebooks, fresh_lab
 
 SANITIZE = Path(__file__).with_name("sanitize.cfg")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from labkit import observe
-from labkit.cloud import launcher
+from labkit.cloud.front import launcher
 from labkit.lab import Lab
 from labkit.observe.builds import PHASES
 from labkit.provision import artifacts, build, roles, tear_down

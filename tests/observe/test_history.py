@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from labkit import observe, provision
-from labkit.cloud import launcher
+from labkit.cloud.front import launcher
 from labkit.lab import Lab
 from labkit.provision import deploy, pipeline, source
 

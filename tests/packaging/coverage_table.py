@@ -7,8 +7,8 @@ from pathlib import Path
 from botocore import xform_name
 from moto.core.utils import get_service_model
 
-from labkit.cloud.server import OURS
-from labkit.cloud.services import REFUSED, SERVICES
+from labkit.cloud.front.server import OURS
+from labkit.cloud.front.services import REFUSED, SERVICES
 
 PATH = Path(__file__).resolve().parents[2] / "docs" / "coverage.md"
 _HEAD = """# Coverage

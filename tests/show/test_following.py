@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 
 from labkit import observe, provision, show
-from labkit.cloud import launcher
+from labkit.cloud.front import launcher
 from labkit.lab import Lab
 from labkit.provision import pipeline, source
 

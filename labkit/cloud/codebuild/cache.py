@@ -30,10 +30,10 @@ from typing import Any
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud.clients import Session
 from labkit.cloud.codebuild.artifacts import pattern
 from labkit.cloud.codebuild.models import Build, Project, cache_directory
 from labkit.cloud.codebuild.preparation import Prepared
+from labkit.cloud.shared.clients import Session
 
 LOCAL_CUSTOM, LOCAL_DOCKER = "LOCAL_CUSTOM_CACHE", "LOCAL_DOCKER_LAYER_CACHE"
 _SIGNS = re.compile(r"[*?]")

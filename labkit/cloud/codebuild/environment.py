@@ -16,13 +16,14 @@ from typing import Any
 
 from botocore.exceptions import ClientError, ParamValidationError
 
-from labkit.cloud import runtime, runtimes
-from labkit.cloud.clients import Session
 from labkit.cloud.codebuild.batch import splitting
 from labkit.cloud.codebuild.buildspec import Buildspec
 from labkit.cloud.codebuild.isolation import Guest
 from labkit.cloud.codebuild.models import Build
-from labkit.cloud.processes import passed_on_environment
+from labkit.cloud.guests import languages
+from labkit.cloud.guests.processes import passed_on_environment
+from labkit.cloud.shared import runtime
+from labkit.cloud.shared.clients import Session
 
 _PARAMETERS_A_CALL = 10
 # AWS page: "Build caching in AWS CodeBuild": one SHA-256 over the files that the globs match
@@ -93,9 +94,9 @@ def _path(directory: Path, npm: Path) -> str:
 
     The lab's own virtual environment is not on it: a build that calls pip would change the lab.
     """
-    python = runtimes.python()
+    python = languages.python()
     assert python.bin_dir is not None
-    own = runtimes.isolated_python((python.bin_dir / "python").resolve(), directory / "python")
+    own = languages.isolated_python((python.bin_dir / "python").resolve(), directory / "python")
     lab_bin = Path(sys.executable).parent
     in_venv = sys.prefix != sys.base_prefix
     machine = [
@@ -119,7 +120,7 @@ def _path(directory: Path, npm: Path) -> str:
 def _aws_cli() -> Path:
     """A directory with the command `aws`, run by the lab's own interpreter."""
     directory = runtime.current().directory("tools", "aws")
-    runtimes.script(directory / "aws", f'exec {shlex.quote(sys.executable)} -I -m awscli "$@"')
+    languages.script(directory / "aws", f'exec {shlex.quote(sys.executable)} -I -m awscli "$@"')
     return directory
 
 
@@ -128,7 +129,7 @@ def _test_splitting() -> Path:
     directory = runtime.current().directory("tools", "test-splitting")
     run = f"exec {shlex.quote(sys.executable)} -I -m {splitting.__name__}"
     for name in ("tests-run", "glob-search"):
-        runtimes.script(directory / f"codebuild-{name}", f'{run} {name} "$@"')
+        languages.script(directory / f"codebuild-{name}", f'{run} {name} "$@"')
     return directory
 
 
@@ -136,7 +137,7 @@ def _hash_files() -> Path:
     """A directory with the command `codebuild-hash-files`, for the key of a cache."""
     directory = runtime.current().directory("tools", "hash-files")
     program = f"exec {shlex.quote(sys.executable)} -I -c {shlex.quote(_HASH_FILES)}"
-    runtimes.script(directory / "codebuild-hash-files", f'{program} "$@"')
+    languages.script(directory / "codebuild-hash-files", f'{program} "$@"')
     return directory
 
 
@@ -144,7 +145,7 @@ def _no_docker() -> Path:
     """A directory with commands of Docker that say that there is none: a build is no container."""
     directory = runtime.current().directory("tools", "no-docker")
     for name in ("docker", "dockerd", "docker-compose"):
-        runtimes.script(directory / name, f"echo {shlex.quote(_NO_DOCKER)} >&2; exit 1")
+        languages.script(directory / name, f"echo {shlex.quote(_NO_DOCKER)} >&2; exit 1")
     return directory
 
 
@@ -232,18 +233,18 @@ def with_runtimes(
     """The PATH with the runtimes that the buildspec asks for in front.
 
     Raises:
-        runtimes.RuntimeMissing: one that is unknown, or not on this machine.
+        languages.RuntimeMissing: one that is unknown, or not on this machine.
     """
     path = env["PATH"]
     for name, wanted in spec.runtimes.items():
-        version = runtimes.resolved(wanted, env)
+        version = languages.resolved(wanted, env)
         say(f"Selecting '{name}' runtime version '{version}' based on manual selections...")
-        found = runtimes.find(name, version)
+        found = languages.find(name, version)
         say(found.note)
         front = found.bin_dir
         if name == "python" and front is not None:
             own = directory / f"python-{found.version}"
-            front = runtimes.isolated_python((front / "python").resolve(), own)
+            front = languages.isolated_python((front / "python").resolve(), own)
         if front is not None:
             path = f"{front}{os.pathsep}{path}"
     return path if "nodejs" in spec.runtimes else _with_default_node(path, say)
@@ -254,8 +255,8 @@ def _with_default_node(path: str, say: Callable[[str], None]) -> str:
     if shutil.which("node", path=path):
         return path
     try:
-        found = runtimes.nodejs()
-    except runtimes.RuntimeMissing:
+        found = languages.nodejs()
+    except languages.RuntimeMissing:
         return path
     say(found.note)
     return f"{path}{os.pathsep}{found.bin_dir}"

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from labkit.cloud import isolation, runtime
-from labkit.cloud.isolation import bubblewrap, read_only, tools
+from labkit.cloud.guests import isolation
+from labkit.cloud.guests.isolation import bubblewrap, read_only, tools
+from labkit.cloud.shared import runtime
 
 CODEBUILD, HOME, TEMPORARY = Path("/codebuild"), Path("/root"), Path("/tmp")
 

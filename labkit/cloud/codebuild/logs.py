@@ -21,8 +21,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud.clients import Session
 from labkit.cloud.monitoring.log_streams import LONGEST_EVENT, LineFile, install
+from labkit.cloud.shared.clients import Session
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud import clients
 from labkit.cloud.codebuild.models import Build
+from labkit.cloud.shared import clients
 
 logger = logging.getLogger(__name__)
 

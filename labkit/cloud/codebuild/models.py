@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from moto.core.base_backend import BackendDict, BaseBackend
 
-from labkit.cloud import runtime
 from labkit.cloud.codebuild.reports.models import Report, ReportGroup
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared import runtime
+from labkit.cloud.shared.service import AWSError
 
 if TYPE_CHECKING:
     from labkit.cloud.codebuild.batch.models import Batch

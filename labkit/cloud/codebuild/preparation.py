@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labkit.cloud import runtimes
-from labkit.cloud.clients import Session
 from labkit.cloud.codebuild import environment
 from labkit.cloud.codebuild.buildspec import (
     Buildspec,
@@ -26,14 +24,11 @@ from labkit.cloud.codebuild.buildspec import (
 )
 from labkit.cloud.codebuild.isolation import Guest
 from labkit.cloud.codebuild.logs import BuildLog
-from labkit.cloud.codebuild.models import (
-    Build,
-    PhaseFailed,
-    cache_directory,
-    codebuild_backends,
-)
+from labkit.cloud.codebuild.models import Build, PhaseFailed, cache_directory, codebuild_backends
 from labkit.cloud.codebuild.shell import Shell
 from labkit.cloud.codebuild.source import Fetcher, SourceError
+from labkit.cloud.guests import languages
+from labkit.cloud.shared.clients import Session
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ def prepare(
         return preparation.run()
     except SourceError as error:
         raise PhaseFailed("CLIENT_ERROR", str(error)) from error
-    except (BuildspecError, runtimes.RuntimeMissing) as error:
+    except (BuildspecError, languages.RuntimeMissing) as error:
         raise PhaseFailed("YAML_FILE_ERROR", str(error)) from error
     except environment.VariableError as error:
         raise PhaseFailed(error.code, error.message) from error

@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from labkit.cloud import runtime
 from labkit.cloud.codebuild import metrics
 from labkit.cloud.codebuild.models import Build
 from labkit.cloud.codebuild.runner import Runner
+from labkit.cloud.shared import runtime
 
 WORKERS = max(2, os.cpu_count() or 2)  # builds that run at once in the whole lab
 

@@ -18,8 +18,7 @@ from contextlib import contextmanager
 from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud import bus, clients, runtime
-from labkit.cloud.clients import Session
+from labkit.cloud import bus
 from labkit.cloud.codebuild import artifacts, disk, environment, events, logs
 from labkit.cloud.codebuild.buildspec import PHASES, Buildspec, OnFailure, PhaseSpec
 from labkit.cloud.codebuild.cache import Cache
@@ -29,6 +28,8 @@ from labkit.cloud.codebuild.models import Build, Phase, PhaseFailed, codebuild_b
 from labkit.cloud.codebuild.preparation import Prepared, prepare
 from labkit.cloud.codebuild.reports.processing import process as process_reports
 from labkit.cloud.codebuild.shell import Shell
+from labkit.cloud.shared import clients, runtime
+from labkit.cloud.shared.clients import Session
 
 logger = logging.getLogger(__name__)
 

@@ -24,9 +24,9 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from labkit.cloud import runtime
 from labkit.cloud.codebuild.isolation import Guest
-from labkit.cloud.processes import LAB, OWNER
+from labkit.cloud.guests.processes import LAB, OWNER
+from labkit.cloud.shared import runtime
 
 # {mark}, {saved}, ... are put in as text: a variable of ours would be in the build's environment
 _AROUND = """exec 7<&0 8>&1 </dev/null

@@ -9,7 +9,7 @@ from typing import Any
 
 from labkit.cloud.codebuild import events, queue
 from labkit.cloud.codebuild.models import Build, CodeBuildBackend, Fields, Phase, Project
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared.service import AWSError
 
 # StartBuild's overrides -> where in the build's settings they go
 _OVERRIDES = {

@@ -13,9 +13,9 @@ from typing import Any
 from moto.core.exceptions import ServiceException
 from werkzeug.wrappers import Response
 
-from labkit.cloud import runtime
 from labkit.cloud.codecommit.repositories import codecommit_backends, git_environment
-from labkit.cloud.identity import Principal
+from labkit.cloud.front.identity import Principal
+from labkit.cloud.shared import runtime
 
 _CHUNK = 1 << 16
 _SERVICES = ("/info/refs", "/git-upload-pack", "/git-receive-pack")

@@ -15,8 +15,9 @@ from pathlib import Path
 from moto.core.base_backend import BackendDict, BaseBackend
 from moto.core.exceptions import ServiceException
 
-from labkit.cloud import bus, runtime
-from labkit.cloud.identity import Principal
+from labkit.cloud import bus
+from labkit.cloud.front.identity import Principal
+from labkit.cloud.shared import runtime
 
 NO_COMMIT = "0" * 40
 

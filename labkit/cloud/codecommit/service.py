@@ -18,7 +18,7 @@ from labkit.cloud.codecommit.repositories import (
     codecommit_backends,
     git_environment,
 )
-from labkit.cloud.service import AWSError, Service, error_response, page
+from labkit.cloud.shared.service import AWSError, Service, error_response, page
 
 _BRANCH = "refs/heads/"
 

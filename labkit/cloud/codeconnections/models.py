@@ -13,7 +13,7 @@ from typing import Any
 
 from moto.core.base_backend import BackendDict, BaseBackend
 
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared.service import AWSError
 
 # where a provider keeps its repositories, unless a host says so
 _ENDPOINTS = {

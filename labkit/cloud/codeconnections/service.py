@@ -8,11 +8,11 @@ from __future__ import annotations
 import uuid
 from typing import Any, ClassVar
 
-from labkit.cloud import deliveries
 from labkit.cloud.codeconnections import models
 from labkit.cloud.codeconnections.models import Connection, Host
 from labkit.cloud.codepipeline import triggers
-from labkit.cloud.service import AWSError, Service, page
+from labkit.cloud.front import deliveries
+from labkit.cloud.shared.service import AWSError, Service, page
 
 Answer = dict[str, Any]
 

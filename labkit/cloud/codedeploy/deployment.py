@@ -8,9 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 
-from labkit.cloud.codedeploy import bluegreen, containers, events, functions, watching
-from labkit.cloud.codedeploy.bluegreen import BlueGreen
-from labkit.cloud.codedeploy.containers import Containers
+from labkit.cloud.codedeploy import events
 from labkit.cloud.codedeploy.models import (
     CodeDeployBackend,
     Deployment,
@@ -18,7 +16,10 @@ from labkit.cloud.codedeploy.models import (
     Group,
     now,
 )
-from labkit.cloud.codedeploy.servers import Servers
+from labkit.cloud.codedeploy.strategies import bluegreen, containers, functions, watching
+from labkit.cloud.codedeploy.strategies.bluegreen import BlueGreen
+from labkit.cloud.codedeploy.strategies.containers import Containers
+from labkit.cloud.codedeploy.strategies.servers import Servers
 
 logger = logging.getLogger(__name__)
 

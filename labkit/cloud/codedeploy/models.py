@@ -18,7 +18,7 @@ from typing import Any
 
 from moto.core.base_backend import BackendDict, BaseBackend
 
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared.service import AWSError
 
 Fields = dict[str, Any]
 PLATFORMS = ("Server", "Lambda", "ECS")

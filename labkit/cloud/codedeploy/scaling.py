@@ -18,7 +18,7 @@ from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup
 
 from labkit.cloud.codedeploy import deployment as engine
 from labkit.cloud.codedeploy.models import Deployment, Group, codedeploy_backends
-from labkit.cloud.codedeploy.servers import scaling_groups
+from labkit.cloud.codedeploy.strategies.servers import scaling_groups
 
 logger = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ AWS page: "AWS CodeDeploy API Reference".
 from __future__ import annotations
 
 from labkit.cloud.codedeploy import deployment as engine
-from labkit.cloud.codedeploy.checks import check_alarms, check_revision
-from labkit.cloud.codedeploy.declarations import Answer, Declarations, register
+from labkit.cloud.codedeploy.api.checks import check_alarms, check_revision
+from labkit.cloud.codedeploy.api.declarations import Answer, Declarations, register
+from labkit.cloud.codedeploy.api.onpremises import OnPremises
 from labkit.cloud.codedeploy.models import Deployment, Group, Target
-from labkit.cloud.codedeploy.onpremises import OnPremises
-from labkit.cloud.service import AWSError, page
+from labkit.cloud.shared.service import AWSError, page
 
 _BEHAVIORS = ("DISALLOW", "OVERWRITE", "RETAIN")
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud.codedeploy import watching
 from labkit.cloud.codedeploy.models import (
     CodeDeployBackend,
     Deployment,
@@ -23,6 +22,7 @@ from labkit.cloud.codedeploy.models import (
     Group,
     Target,
 )
+from labkit.cloud.codedeploy.strategies import watching
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from labkit.cloud.codepipeline import catalogue
 from labkit.cloud.codepipeline.catalogue import Row
 from labkit.cloud.codepipeline.registry import Registry
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared.service import AWSError
 
 Declaration = dict[str, Any]
 

@@ -15,7 +15,7 @@ import boto3
 from labkit.cloud.codepipeline import v2_rules
 from labkit.cloud.codepipeline.action_rules import check_action
 from labkit.cloud.codepipeline.registry import Registry
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared.service import AWSError
 
 Declaration = dict[str, Any]
 MAX_STAGES = 50

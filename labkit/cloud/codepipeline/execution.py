@@ -10,15 +10,8 @@ AWS pages: "How pipeline executions work"; "Stop a pipeline execution"; "Configu
 from __future__ import annotations
 
 from labkit.cloud.codepipeline import events, stages
-from labkit.cloud.codepipeline.models import (
-    ActionRun,
-    Execution,
-    Pipeline,
-    Stage,
-    StageRun,
-    now,
-)
-from labkit.cloud.service import AWSError
+from labkit.cloud.codepipeline.models import ActionRun, Execution, Pipeline, Stage, StageRun, now
+from labkit.cloud.shared.service import AWSError
 
 MOST_AT_ONCE = 50  # executions in QUEUED and in PARALLEL mode; "Quotas in AWS CodePipeline"
 _OVERRIDABLE = ("InProgress", "Failed", "Errored")

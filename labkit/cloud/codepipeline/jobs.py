@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from labkit.cloud import runtime
 from labkit.cloud.codepipeline import catalogue
 from labkit.cloud.codepipeline.actions import Action, ActionFailed
 from labkit.cloud.codepipeline.models import Artifact
 from labkit.cloud.codepipeline.registry import Registry, registries
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared import runtime
+from labkit.cloud.shared.service import AWSError
 
 CUSTOM_TIMEOUT_SECONDS = 24 * 3600
 # AWS does not say how long a job that was handed out and not acknowledged stays away from others.

@@ -14,7 +14,7 @@ from typing import Any
 
 from moto.core.base_backend import BackendDict, BaseBackend
 
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared.service import AWSError
 
 TERMINAL = ("Succeeded", "Failed", "Stopped", "Superseded", "Cancelled")
 

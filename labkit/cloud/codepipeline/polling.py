@@ -19,15 +19,16 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud import bus, clients, runtime
-from labkit.cloud.clients import Session
+from labkit.cloud import bus
 from labkit.cloud.codeconnections.models import Connection, connections_backends, github_url
 from labkit.cloud.codepipeline import execution as machine
 from labkit.cloud.codepipeline import triggers
 from labkit.cloud.codepipeline.actions import CODEPIPELINE
 from labkit.cloud.codepipeline.models import Pipeline, codepipeline_backends
-from labkit.cloud.git import Clone, GitError, references
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared import clients, runtime
+from labkit.cloud.shared.clients import Session
+from labkit.cloud.shared.git import Clone, GitError, references
+from labkit.cloud.shared.service import AWSError
 
 logger = logging.getLogger(__name__)
 AWS_SECONDS = 60.0

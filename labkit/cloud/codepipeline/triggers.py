@@ -20,8 +20,8 @@ from wcmatch import glob
 from labkit.cloud.codeconnections.models import Connection
 from labkit.cloud.codepipeline import execution as machine
 from labkit.cloud.codepipeline.models import Pipeline, codepipeline_backends
-from labkit.cloud.deliveries import Delivery
-from labkit.cloud.service import AWSError
+from labkit.cloud.front.deliveries import Delivery
+from labkit.cloud.shared.service import AWSError
 
 logger = logging.getLogger(__name__)
 _GLOB = glob.GLOBSTAR | glob.DOTGLOB | glob.BRACE | glob.FORCEUNIX

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from labkit.cloud.codepipeline import catalogue
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared.service import AWSError
 
 Declaration = dict[str, Any]
 KINDS = ("beforeEntry", "onSuccess", "onFailure")

@@ -20,12 +20,13 @@ from typing import Any
 from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext import parse
 
-from labkit.cloud import deliveries, runtime
 from labkit.cloud.codepipeline import catalogue
 from labkit.cloud.codepipeline import execution as machine
 from labkit.cloud.codepipeline.models import Pipeline, codepipeline_backends, now
-from labkit.cloud.deliveries import Delivery, Refused
-from labkit.cloud.service import AWSError
+from labkit.cloud.front import deliveries
+from labkit.cloud.front.deliveries import Delivery, Refused
+from labkit.cloud.shared import runtime
+from labkit.cloud.shared.service import AWSError
 
 # authentication -> the one property of its configuration
 PROPERTY = {"GITHUB_HMAC": "SecretToken", "IP": "AllowedIPRange", "UNAUTHENTICATED": None}

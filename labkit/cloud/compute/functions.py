@@ -23,12 +23,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.awslambda.responses import LambdaResponse
 
-from labkit.cloud import clients, runtimes
-from labkit.cloud.archives import ArchiveError
-from labkit.cloud.clients import Session
-from labkit.cloud.compute import environments
-from labkit.cloud.compute.environments import Outcome, Version
-from labkit.cloud.service import AWSError
+from labkit.cloud.guests import environments, languages
+from labkit.cloud.guests.environments import Outcome, Version
+from labkit.cloud.shared import clients
+from labkit.cloud.shared.archives import ArchiveError
+from labkit.cloud.shared.clients import Session
+from labkit.cloud.shared.service import AWSError
 
 LAMBDA = "lambda.amazonaws.com"
 logger = logging.getLogger(__name__)
@@ -170,7 +170,7 @@ def _run(function: LambdaFunction, event: Any, request_id: str) -> tuple[Outcome
         outcome = environments.invoke(
             version, event, request_id, lambda: _session(function).environment
         )
-    except (ArchiveError, runtimes.RuntimeMissing) as error:
+    except (ArchiveError, languages.RuntimeMissing) as error:
         raise AWSError("InvalidZipFileException", f"{function.function_name}: {error}") from error
     except (ClientError, BotoCoreError) as error:
         raise AWSError(

@@ -28,10 +28,10 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance, InstanceBackend
 from moto.iam.models import iam_backends
 
-from labkit.cloud import clients, runtime, runtimes
-from labkit.cloud.clients import Session
-from labkit.cloud.compute import roots
-from labkit.cloud.processes import free_port, passed_on_environment
+from labkit.cloud.guests import languages, roots
+from labkit.cloud.guests.processes import free_port, passed_on_environment
+from labkit.cloud.shared import clients, runtime
+from labkit.cloud.shared.clients import Session
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ class Host:
         `HOST_ROOT` goes before every absolute path, which makes a script work with and without
         isolation, and on AWS: `$HOST_ROOT/srv/app`.
         """
-        node = runtimes.nodejs()
+        node = languages.nodejs()
         own = {
             "PATH": os.pathsep.join([str(node.bin_dir), os.environ.get("PATH", os.defpath)]),
             "HOME": "/root" if self.isolated else str(self.root),

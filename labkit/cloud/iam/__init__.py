@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from labkit.cloud.front.identity import Principal
 from labkit.cloud.iam.policies import of
 from labkit.cloud.iam.statements import Request
-from labkit.cloud.identity import Principal
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared.service import AWSError
 
 
 def check(principal: Principal, action: str, resource: str) -> None:

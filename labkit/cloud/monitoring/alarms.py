@@ -31,9 +31,9 @@ from moto.cloudwatch.models import (
 from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult
 
-from labkit.cloud import runtime
 from labkit.cloud.monitoring import composites, descriptions, history, metrics, notices
-from labkit.cloud.service import named
+from labkit.cloud.shared import runtime
+from labkit.cloud.shared.service import named
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult
 
 from labkit.cloud.monitoring import composites, history
-from labkit.cloud.service import page
+from labkit.cloud.shared.service import page
 
 _RELATIVES = ("ChildrenOfAlarmName", "ParentsOfAlarmName")
 _PAGING = ("MaxRecords", "NextToken")

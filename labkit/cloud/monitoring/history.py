@@ -16,7 +16,7 @@ from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult
 
 from labkit.cloud.monitoring.metrics import utc
-from labkit.cloud.service import page
+from labkit.cloud.shared.service import page
 
 MOST_ITEMS = 20_000  # of an account and Region; AWS keeps 30 days
 _kept: WeakKeyDictionary[CloudWatchBackend, deque[dict[str, Any]]] = WeakKeyDictionary()

@@ -14,9 +14,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.cloudwatch.models import Alarm
 
-from labkit.cloud import bus, clients
+from labkit.cloud import bus
 from labkit.cloud.monitoring import history
 from labkit.cloud.monitoring.metrics import utc
+from labkit.cloud.shared import clients
 
 logger = logging.getLogger(__name__)
 

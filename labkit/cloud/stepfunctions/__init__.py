@@ -16,7 +16,7 @@ from typing import Any
 from moto.core.config import default_user_config
 from moto.stepfunctions.parser.asl.utils import boto_client
 
-from labkit.cloud import runtime
+from labkit.cloud.shared import runtime
 from labkit.cloud.stepfunctions.tasks import client
 
 

@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 from moto.stepfunctions.parser import api
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend as Backend
 
-from labkit.cloud import clients
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared import clients
+from labkit.cloud.shared.service import AWSError
 from labkit.cloud.stepfunctions.tasks import STATES
 
 _AWAITED = (

@@ -15,7 +15,7 @@ from botocore.loaders import create_loader
 from botocore.model import OperationModel, ServiceModel
 from botocore.response import StreamingBody
 
-from labkit.cloud import clients
+from labkit.cloud.shared import clients
 
 STATES = "states.amazonaws.com"
 

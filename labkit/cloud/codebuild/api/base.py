@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from labkit.cloud.codebuild.models import CodeBuildBackend, codebuild_backends
-from labkit.cloud.service import AWSError, Service
+from labkit.cloud.shared.service import AWSError, Service
 
 Answer = dict[str, Any]
 

@@ -14,7 +14,7 @@ from labkit.cloud.codebuild.batch import config, engine
 from labkit.cloud.codebuild.batch.models import Batch
 from labkit.cloud.codebuild.models import Project, now
 from labkit.cloud.codebuild.starting import overridden
-from labkit.cloud.service import AWSError, page
+from labkit.cloud.shared.service import AWSError, page
 
 _STOP_SECONDS = 5.0
 _TOKEN_LIFETIME = timedelta(minutes=5)

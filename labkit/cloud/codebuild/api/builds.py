@@ -13,7 +13,7 @@ from labkit.cloud.codebuild.api.projects import check_declaration
 from labkit.cloud.codebuild.batch.engine import claim
 from labkit.cloud.codebuild.models import Build, Project, now
 from labkit.cloud.codebuild.starting import overridden, start
-from labkit.cloud.service import AWSError, page
+from labkit.cloud.shared.service import AWSError, page
 
 _STOP_SECONDS = 5.0
 _TOKEN_LIFETIME = timedelta(minutes=5)

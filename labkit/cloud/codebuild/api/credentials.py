@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from labkit.cloud.codebuild.api.base import Answer, Operations, invalid
 from labkit.cloud.codebuild.models import SourceCredentials
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared.service import AWSError
 
 _AUTH_TYPES = {
     "GITHUB": ("PERSONAL_ACCESS_TOKEN",),

@@ -14,7 +14,7 @@ from labkit.cloud.codebuild.batch import config as batch_config
 from labkit.cloud.codebuild.models import PhaseFailed, Project, now
 from labkit.cloud.codebuild.runner import assume_service_role
 from labkit.cloud.codebuild.source import SUPPORTED
-from labkit.cloud.service import AWSError, page
+from labkit.cloud.shared.service import AWSError, page
 
 _ARTIFACTS = ("CODEPIPELINE", "S3", "NO_ARTIFACTS")
 # what a project may say that the lab does not do, by the part that says it

@@ -11,7 +11,7 @@ from typing import Any
 
 from labkit.cloud.codebuild.api.base import Answer, Operations, invalid
 from labkit.cloud.codebuild.reports.models import Report, ReportGroup
-from labkit.cloud.service import AWSError, page
+from labkit.cloud.shared.service import AWSError, page
 
 _MOST = 100
 

@@ -10,14 +10,15 @@ import re
 import secrets
 from typing import Any
 
-from labkit.cloud import deliveries, runtime
 from labkit.cloud.codebuild.api.base import Answer, Operations, invalid
 from labkit.cloud.codebuild.batch import engine
 from labkit.cloud.codebuild.models import CodeBuildBackend, Project, Webhook, now
 from labkit.cloud.codebuild.starting import overridden, start
 from labkit.cloud.codebuild.webhooks import filters, payloads
-from labkit.cloud.deliveries import Delivery, Refused
-from labkit.cloud.service import AWSError
+from labkit.cloud.front import deliveries
+from labkit.cloud.front.deliveries import Delivery, Refused
+from labkit.cloud.shared import runtime
+from labkit.cloud.shared.service import AWSError
 
 _PROVIDERS = ("GITHUB", "GITHUB_ENTERPRISE")
 _REMEMBERED = 1000  # deliveries, so that one that comes twice starts one build

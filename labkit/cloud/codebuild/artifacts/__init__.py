@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from labkit.cloud.clients import Session
 from labkit.cloud.codebuild.artifacts.finding import ArtifactError, find
 from labkit.cloud.codebuild.artifacts.globs import pattern
 from labkit.cloud.codebuild.artifacts.storing import Store, Target
@@ -21,6 +20,7 @@ from labkit.cloud.codebuild.logs import BuildLog
 from labkit.cloud.codebuild.models import Build, PhaseFailed
 from labkit.cloud.codebuild.preparation import Prepared
 from labkit.cloud.codebuild.shell import Shell
+from labkit.cloud.shared.clients import Session
 
 __all__ = ["pattern", "upload"]
 _END = "labkit-end-of-text"

@@ -18,11 +18,11 @@ from typing import IO, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud.archives import opened, pack
-from labkit.cloud.clients import Session
 from labkit.cloud.codebuild.artifacts.finding import ArtifactError
 from labkit.cloud.codebuild.buildspec import ArtifactSpec
 from labkit.cloud.codebuild.models import Build
+from labkit.cloud.shared.archives import opened, pack
+from labkit.cloud.shared.clients import Session
 
 Target = dict[str, Any]
 _BUFFER = 1 << 18

@@ -13,9 +13,9 @@ from typing import IO, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud.clients import Session
 from labkit.cloud.codebuild.batch.models import Batch
 from labkit.cloud.codebuild.models import Fields, PhaseFailed
+from labkit.cloud.shared.clients import Session
 
 _SPOOLED_BYTES = 32 << 20
 

@@ -12,7 +12,7 @@ from moto.core.utils import get_service_model
 
 from labkit.cloud.codebuild.batch.spec import Task
 from labkit.cloud.codebuild.models import PhaseFailed
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared.service import AWSError
 
 Config = dict[str, Any]
 DEFAULT_TIMEOUT = 480  # minutes

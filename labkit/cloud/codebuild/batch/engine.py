@@ -22,7 +22,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud import bus, runtime
+from labkit.cloud import bus
 from labkit.cloud.codebuild.api.projects import check_declaration
 from labkit.cloud.codebuild.batch import combining, config, spec
 from labkit.cloud.codebuild.batch.models import Batch, Group
@@ -38,7 +38,8 @@ from labkit.cloud.codebuild.models import (
 )
 from labkit.cloud.codebuild.runner import assume_service_role
 from labkit.cloud.codebuild.starting import start as start_build
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared import runtime
+from labkit.cloud.shared.service import AWSError
 
 logger = logging.getLogger(__name__)
 

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud.clients import Session
 from labkit.cloud.codebuild.artifacts import pattern
 from labkit.cloud.codebuild.buildspec import ReportSpec
 from labkit.cloud.codebuild.models import Build, CodeBuildBackend
 from labkit.cloud.codebuild.preparation import Prepared
 from labkit.cloud.codebuild.reports import formats
 from labkit.cloud.codebuild.reports.models import Report, ReportGroup
+from labkit.cloud.shared.clients import Session
 
 MOST_GROUPS = 5  # of one build
 Say = Callable[[str], None]

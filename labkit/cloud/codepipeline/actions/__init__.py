@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from labkit.cloud import clients
-from labkit.cloud.clients import Session
 from labkit.cloud.codepipeline.actions.clone_ref import FORMAT, CloneRef
 from labkit.cloud.codepipeline.models import ActionRun, Artifact, Execution, Pipeline
+from labkit.cloud.shared import clients
+from labkit.cloud.shared.clients import Session
 
 CODEPIPELINE = "codepipeline.amazonaws.com"
 T = TypeVar("T")

@@ -10,8 +10,8 @@ import json
 import time
 from typing import Any
 
-from labkit.cloud import runtime
 from labkit.cloud.codepipeline.actions import Action, ActionFailed, codedeploy, parse_json
+from labkit.cloud.shared import runtime
 
 _LOOK_SECONDS = 0.25
 _DEFAULT_MINUTES = 60

@@ -10,12 +10,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from labkit.cloud import runtime
 from labkit.cloud.codeconnections.models import connections_backends, github_url
 from labkit.cloud.codepipeline.actions import Action, ActionFailed
 from labkit.cloud.codepipeline.actions.clone_ref import CloneRef
-from labkit.cloud.git import Clone, Commit, GitError
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared import runtime
+from labkit.cloud.shared.git import Clone, Commit, GitError
+from labkit.cloud.shared.service import AWSError
 
 
 def connection(action: Action) -> None:

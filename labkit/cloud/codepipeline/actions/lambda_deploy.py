@@ -12,8 +12,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from labkit.cloud import runtime
 from labkit.cloud.codepipeline.actions import Action, ActionFailed
+from labkit.cloud.shared import runtime
 
 _LOOK_SECONDS = 0.2
 _MOST_ALARMS = 10

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from labkit.cloud import runtime
 from labkit.cloud.codepipeline.actions import Action, ActionFailed
 from labkit.cloud.codepipeline.actions.windows import Window
+from labkit.cloud.shared import runtime
 
 _DEFAULT_MINUTES = 7 * 24 * 60  # AWS names no default for rules that wait; approvals have this one
 _LOOK_SECONDS = 0.2

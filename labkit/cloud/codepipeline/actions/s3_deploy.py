@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from labkit.cloud import runtime
-from labkit.cloud.archives import ArchiveError, unpack
 from labkit.cloud.codepipeline.actions import Action, ActionFailed
+from labkit.cloud.shared import runtime
+from labkit.cloud.shared.archives import ArchiveError, unpack
 
 
 def run(action: Action) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from labkit.cloud.codepipeline import catalogue
 from labkit.cloud.codepipeline.api.base import Answer, Operations, check_tags, invalid, tag_map
 from labkit.cloud.codepipeline.catalogue import Row
-from labkit.cloud.service import AWSError, page
+from labkit.cloud.shared.service import AWSError, page
 
 # AWS page: "Quotas in AWS CodePipeline"
 MAX_CUSTOM_TYPES = 50

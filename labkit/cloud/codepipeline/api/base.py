@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 from labkit.cloud.codepipeline.models import CodePipelineBackend, codepipeline_backends
 from labkit.cloud.codepipeline.registry import Registry, registries
-from labkit.cloud.service import AWSError, Service
+from labkit.cloud.shared.service import AWSError, Service
 
 Answer = dict[str, Any]
 

@@ -7,7 +7,7 @@ from labkit.cloud.codepipeline import execution as machine
 from labkit.cloud.codepipeline.api.base import Answer, Operations, invalid
 from labkit.cloud.codepipeline.models import Pipeline
 from labkit.cloud.codepipeline.webhooks import source_action
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared.service import AWSError
 
 
 class Executions(Operations):

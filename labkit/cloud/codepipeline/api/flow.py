@@ -7,7 +7,7 @@ from labkit.cloud.codepipeline import execution as machine
 from labkit.cloud.codepipeline import stages
 from labkit.cloud.codepipeline.api.base import Answer, Operations
 from labkit.cloud.codepipeline.models import ActionRun, Execution, Pipeline, Stage, now
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared.service import AWSError
 
 
 class Flow(Operations):

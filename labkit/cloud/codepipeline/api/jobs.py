@@ -9,7 +9,7 @@ from typing import Any
 
 from labkit.cloud.codepipeline import catalogue, jobs
 from labkit.cloud.codepipeline.api.base import Answer, Operations, invalid
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared.service import AWSError
 
 MAX_BATCH = 10
 

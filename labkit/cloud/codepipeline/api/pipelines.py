@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from botocore.exceptions import ClientError
 
-from labkit.cloud import clients
 from labkit.cloud.codepipeline import catalogue, polling
 from labkit.cloud.codepipeline import declaration as rules
 from labkit.cloud.codepipeline import execution as machine
 from labkit.cloud.codepipeline.actions import CODEPIPELINE
 from labkit.cloud.codepipeline.api.base import Answer, Operations, check_tags, tag_map
 from labkit.cloud.codepipeline.models import Pipeline
-from labkit.cloud.service import AWSError, page
+from labkit.cloud.shared import clients
+from labkit.cloud.shared.service import AWSError, page
 
 # AWS page: "Quotas in AWS CodePipeline"
 MAX_PIPELINES = 1000

@@ -6,7 +6,7 @@ from labkit.cloud.codepipeline import state
 from labkit.cloud.codepipeline.api.base import Answer, Operations
 from labkit.cloud.codepipeline.models import Execution, Pipeline
 from labkit.cloud.codepipeline.stages import succeeded_in
-from labkit.cloud.service import AWSError, page
+from labkit.cloud.shared.service import AWSError, page
 
 
 class Reading(Operations):

@@ -6,7 +6,7 @@ AWS page: "Tagging resources".
 from __future__ import annotations
 
 from labkit.cloud.codepipeline.api.base import Answer, Operations, check_tags, tag_map
-from labkit.cloud.service import AWSError, page
+from labkit.cloud.shared.service import AWSError, page
 
 
 class Tags(Operations):

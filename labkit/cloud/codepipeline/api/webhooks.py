@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import secrets
 
-from labkit.cloud import deliveries
 from labkit.cloud.codepipeline import catalogue
 from labkit.cloud.codepipeline import webhooks as rules
 from labkit.cloud.codepipeline.api.base import Answer, Operations, check_tags, invalid, tag_map
 from labkit.cloud.codepipeline.webhooks import Webhook
-from labkit.cloud.service import AWSError, page
+from labkit.cloud.front import deliveries
+from labkit.cloud.shared.service import AWSError, page
 
 # AWS page: "Quotas in AWS CodePipeline"
 MAX_WEBHOOKS = 300

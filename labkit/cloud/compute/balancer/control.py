@@ -18,9 +18,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud import clients, runtime
 from labkit.cloud.compute.balancer import routes
-from labkit.cloud.processes import passed_on_environment
+from labkit.cloud.guests.processes import passed_on_environment
+from labkit.cloud.shared import clients, runtime
 
 logger = logging.getLogger(__name__)
 

@@ -26,11 +26,11 @@ from moto.elbv2.models import (
     FakeTargetGroup,
 )
 
-from labkit.cloud import runtime
 from labkit.cloud.compute import hosts
 from labkit.cloud.compute.balancer import control, stickiness
-from labkit.cloud.processes import free_port
-from labkit.cloud.service import named
+from labkit.cloud.guests.processes import free_port
+from labkit.cloud.shared import runtime
+from labkit.cloud.shared.service import named
 
 PORT_TAG = "labkit:port"
 HEALTH_METRIC_SECONDS = 60.0

@@ -11,8 +11,8 @@ from typing import Any
 
 from moto.elbv2.models import elbv2_backends
 
-from labkit.cloud import runtime
 from labkit.cloud.compute import hosts
+from labkit.cloud.shared import runtime
 
 Table = dict[str, Any]
 DAY = 86400

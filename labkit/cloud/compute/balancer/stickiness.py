@@ -13,7 +13,7 @@ from moto.elbv2.exceptions import ELBClientError
 from moto.elbv2.models import ELBv2Backend
 
 from labkit.cloud.compute.balancer.routes import forwards, group_seconds, is_on
-from labkit.cloud.service import named
+from labkit.cloud.shared.service import named
 
 LONGEST = 604_800
 _RESERVED = "AWSALB"  # the beginning of each of the balancer's own names

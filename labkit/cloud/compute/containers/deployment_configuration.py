@@ -15,7 +15,7 @@ from typing import Any
 from moto.core.responses import ActionResult
 from moto.ecs.responses import EC2ContainerServiceResponse as Response
 
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared.service import AWSError
 
 _DEFAULT = {"maximumPercent": 200, "minimumHealthyPercent": 100}
 _FEWEST_FAILURES, _MOST_FAILURES = 3, 200

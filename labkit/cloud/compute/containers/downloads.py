@@ -26,9 +26,10 @@ from moto.ecr.responses import ECRResponse
 from moto.s3.exceptions import BucketAlreadyExists
 from moto.s3.models import s3_backends
 
-from labkit.cloud import identity, runtime
-from labkit.cloud.clients import Session
-from labkit.cloud.service import AWSError
+from labkit.cloud.front import identity
+from labkit.cloud.shared import runtime
+from labkit.cloud.shared.clients import Session
+from labkit.cloud.shared.service import AWSError
 
 ECR = "ecr.amazonaws.com"
 OWNER = "000000000000"  # of the bucket; the learner's ListBuckets does not show it

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from labkit.cloud import runtime, runtimes
-from labkit.cloud.clients import Session
 from labkit.cloud.compute.containers import layers
 from labkit.cloud.compute.containers.images import ImageError, Unpacked
-from labkit.cloud.processes import passed_on_environment
+from labkit.cloud.guests import languages
+from labkit.cloud.guests.processes import passed_on_environment
+from labkit.cloud.shared import runtime
+from labkit.cloud.shared.clients import Session
 
 
 def command(declared: Mapping[str, Any], image: Unpacked, override: Mapping[str, Any]) -> list[str]:
@@ -55,7 +56,7 @@ def variables(
     """
     given = {one["name"]: one["value"] for one in declared.get("environment") or []}
     given |= {one["name"]: one["value"] for one in override.get("environment") or []}
-    node = runtimes.nodejs()
+    node = languages.nodejs()
     return {
         **passed_on_environment(),
         "PATH": os.pathsep.join([str(node.bin_dir), os.environ.get("PATH", os.defpath)]),

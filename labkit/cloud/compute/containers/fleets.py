@@ -15,8 +15,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud import runtime
 from labkit.cloud.compute.containers import deployment_configuration, events, targets
+from labkit.cloud.shared import runtime
 
 RETRY_SECONDS = 1.0  # after a task that stopped by itself
 SETTLED_SECONDS = 1.0  # a task runs so long before it counts, where nothing checks its health

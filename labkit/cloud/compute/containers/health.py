@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from labkit.cloud import runtime
+from labkit.cloud.shared import runtime
 
 logger = logging.getLogger(__name__)
 

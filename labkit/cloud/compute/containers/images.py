@@ -17,10 +17,10 @@ from typing import Any
 
 from moto.ecr.models import ECRBackend, Image
 
-from labkit.cloud.clients import Session
 from labkit.cloud.compute.containers import downloads, layers
 from labkit.cloud.compute.containers.layers import LayerError
-from labkit.cloud.service import AWSError
+from labkit.cloud.shared.clients import Session
+from labkit.cloud.shared.service import AWSError
 
 _URI = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com/"

@@ -16,7 +16,7 @@ import shutil
 import tarfile
 from pathlib import Path, PurePosixPath
 
-from labkit.cloud.archives import MAX_BYTES
+from labkit.cloud.shared.archives import MAX_BYTES
 
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 _BLOCK = 1 << 20

@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud.clients import Session
+from labkit.cloud.shared.clients import Session
 
 logger = logging.getLogger(__name__)
 

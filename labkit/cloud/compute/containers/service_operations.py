@@ -12,7 +12,7 @@ from moto.ecs.exceptions import EcsClientException, InvalidParameterException
 from moto.ecs.models import EC2ContainerServiceBackend, Service, TaskSet
 
 from labkit.cloud.compute.containers import definitions, fleets, services
-from labkit.cloud.service import named
+from labkit.cloud.shared.service import named
 
 
 def start() -> None:

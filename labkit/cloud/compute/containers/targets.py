@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud import clients, runtime
+from labkit.cloud.shared import clients, runtime
 
 logger = logging.getLogger(__name__)
 

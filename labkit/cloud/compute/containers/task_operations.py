@@ -12,7 +12,7 @@ from moto.ecs.models import EC2ContainerServiceBackend, Task
 
 from labkit.cloud.compute.containers import definitions
 from labkit.cloud.compute.containers.tasks import Running
-from labkit.cloud.service import named
+from labkit.cloud.shared.service import named
 
 
 def start() -> None:

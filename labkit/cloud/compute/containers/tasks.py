@@ -24,13 +24,13 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.ecs.models import Container
 
-from labkit.cloud import clients, runtime
-from labkit.cloud.clients import Session
 from labkit.cloud.compute.containers import environment, events, health, images, layers, logs
 from labkit.cloud.compute.containers.definitions import role_of
 from labkit.cloud.compute.containers.health import DependencyError, HealthCheck
 from labkit.cloud.compute.containers.images import ImageError
-from labkit.cloud.processes import free_port
+from labkit.cloud.guests.processes import free_port
+from labkit.cloud.shared import clients, runtime
+from labkit.cloud.shared.clients import Session
 
 logger = logging.getLogger(__name__)
 

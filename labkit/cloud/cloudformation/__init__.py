@@ -1,0 +1,1 @@
+"""CloudFormation: stacks of the resources that the lab has."""

@@ -1,0 +1,1 @@
+"""CodeDeploy's API: what is declared, and the checks of it."""

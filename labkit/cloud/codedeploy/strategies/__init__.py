@@ -1,0 +1,1 @@
+"""How a deployment goes about it: servers, blue/green, containers, functions, and their traffic."""

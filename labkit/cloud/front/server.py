@@ -1,0 +1,177 @@
+"""The port: moto's dispatcher with our four services in their places, behind the door.
+
+`python -m labkit.cloud.server --state-dir DIR [--port N]` runs in the foreground until it is told
+to stop; `launcher.up` starts it in the background. All it starts ends with it.
+"""
+
+from __future__ import annotations
+
+import os
+
+# moto reads these when it is imported
+os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
+os.environ["MOTO_ACCOUNT_ID"] = "123456789012"
+os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
+
+import argparse
+import contextlib
+import json
+import logging
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+from cheroot import wsgi
+from moto.core.request import Request
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.wrappers import Response
+
+from labkit.cloud import bus
+from labkit.cloud.codebuild.service import CodeBuild
+from labkit.cloud.codecommit import http as git_http
+from labkit.cloud.codecommit.service import CodeCommit
+from labkit.cloud.codeconnections.service import CodeConnections, CodeStarConnections
+from labkit.cloud.codedeploy import scaling
+from labkit.cloud.codedeploy.service import CodeDeploy
+from labkit.cloud.codepipeline.service import CodePipeline
+from labkit.cloud.compute import containers, functions, hosts
+from labkit.cloud.compute.balancer import elbv2
+from labkit.cloud.front import identity
+from labkit.cloud.front.door import Door
+from labkit.cloud.front.launcher import no_proxy
+from labkit.cloud.guests.processes import JUPYTERLAB, Processes
+from labkit.cloud.monitoring import alarms
+from labkit.cloud.shared import runtime
+from labkit.cloud.shared.service import Service
+
+OURS: dict[str, type[Service]] = {
+    service.boto3_name: service
+    for service in (
+        CodeCommit,
+        CodePipeline,
+        CodeBuild,
+        CodeDeploy,
+        CodeConnections,
+        CodeStarConnections,
+    )
+}
+ADDRESS = "127.0.0.1"
+_starting = threading.Lock()
+
+
+class Dispatcher(DomainDispatcherApplication):
+    """moto's dispatcher; what the door found to be one of our services goes to it."""
+
+    def get_application(self, environ: dict[str, Any]) -> Any:
+        name = environ["labkit.service"]
+        if name in ("cloudformation", "stepfunctions"):
+            with _starting:
+                _start(name)
+        return _application(name) if name in OURS else super().get_application(environ)
+
+
+@cache
+def _start(name: str) -> None:
+    """What takes moto seconds to import; most labs never ask for it."""
+    if name == "cloudformation":
+        from labkit.cloud.cloudformation import stacks
+
+        stacks.start()
+    else:
+        from labkit.cloud import stepfunctions
+
+        stepfunctions.start()
+
+
+@cache
+def _application(name: str) -> Callable[..., Iterable[bytes]]:
+    """The WSGI application of one of our services."""
+    service = OURS[name]
+
+    class WsgiRequest(Request):
+        from_wsgi_server = True
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        status, headers, body = service.dispatch(WsgiRequest(environ), environ["REQUEST_URI"])
+        return Response(body, status, headers)(environ, start_response)
+
+    return app
+
+
+def serve(state_dir: Path, port: int) -> None:
+    """Run one local AWS in this process until it is told to stop."""
+    server = wsgi.Server((ADDRESS, port), None, numthreads=16, max=64, timeout=300)
+    server.shutdown_timeout = 1
+    server.prepare()
+    endpoint = f"http://{ADDRESS}:{server.bind_addr[1]}"
+    runtime.start(runtime.Runtime(state_dir, endpoint, region="us-east-1"))
+    learner = identity.create_learner(runtime.current().account_id)
+    dispatcher = Dispatcher(create_backend_app)  # type: ignore[arg-type]
+    server.wsgi_app = Door(dispatcher, git_http.answer)
+    bus.start()
+    hosts.start()
+    functions.start()
+    elbv2.start()
+    containers.start()
+    scaling.start()
+    alarms.start()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=server.serve, name="http", daemon=True).start()
+    _write_description(state_dir, endpoint, learner)
+    stop.wait()
+    (state_dir / "lab.json").unlink(missing_ok=True)
+    server.socket.close()
+    Processes(state_dir).end(but_not=JUPYTERLAB)
+
+
+def _write_description(state_dir: Path, endpoint: str, learner: identity.Principal) -> None:
+    """Say where this lab answers; the file appears whole, readable by its owner alone."""
+    description = {
+        "endpoint_url": endpoint,
+        "region": runtime.current().region,
+        "account_id": learner.account_id,
+        "access_key_id": learner.access_key_id,
+        "secret_access_key": learner.secret_access_key,
+        "pid": os.getpid(),
+        "pid_created": psutil.Process().create_time(),
+        "state_dir": str(state_dir),
+    }
+    draft = state_dir / "lab.json.new"
+    draft.touch(mode=0o600)
+    draft.write_text(json.dumps(description, indent=2))
+    draft.replace(state_dir / "lab.json")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m labkit.cloud.server")
+    parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0)
+    options = parser.parse_args()
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    os.environ.update(no_proxy())
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+    )
+    for noisy in ("botocore", "boto3", "urllib3", "moto"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="Exception.* does not match an error shape")
+    with contextlib.suppress(KeyboardInterrupt):
+        serve(options.state_dir, options.port)
+    os._exit(0)  # worker threads may still wait for what was just ended
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""boto3 clients that act as a service's role: the way every engine of the lab reaches AWS (R4).
+
+A role is assumed through the door, by the service's own principal, once an hour for each resource
+on whose behalf it acts; clients are kept as long as the credentials hold.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.loaders import create_loader
+
+from labkit.cloud.front import identity
+from labkit.cloud.shared import runtime
+
+LIFETIME_SECONDS = 3600
+_CONFIG = Config(
+    retries={"total_max_attempts": 1},
+    max_pool_connections=64,
+    read_timeout=300,
+    user_agent_extra="labkit",
+)
+_loader = create_loader()  # parsed service models, shared by all sessions
+_lock = threading.RLock()
+
+
+@dataclass
+class Session:
+    """Temporary credentials of one role, and clients that sign with them."""
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str | None
+    region: str
+    expires: float = field(default_factory=lambda: time.monotonic() + LIFETIME_SECONDS)
+    _clients: dict[str, Any] = field(default_factory=dict)
+    _elsewhere: dict[str, Session] = field(default_factory=dict)  # by Region
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of `service`; threads may share it."""
+        with _lock:
+            if service not in self._clients:
+                client = self._boto3().client(
+                    service, endpoint_url=runtime.current().endpoint_url, config=_CONFIG
+                )
+                # botocore makes the exceptions at their first use; two threads at once would make
+                # two sets, and an `except` of one would not catch the other's
+                client.exceptions  # noqa: B018
+                self._clients[service] = client
+            return self._clients[service]
+
+    def _boto3(self) -> boto3.Session:
+        core = botocore.session.Session()
+        core.register_component("data_loader", _loader)
+        return boto3.Session(
+            self.access_key_id, self.secret_access_key, self.session_token, self.region, core
+        )
+
+    def in_region(self, region: str) -> Session:
+        """The same credentials, with clients of another Region."""
+        with _lock:
+            if region not in self._elsewhere:
+                self._elsewhere[region] = replace(self, region=region, _clients={}, _elsewhere={})
+            return self._elsewhere[region]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The credentials as environment variables, for a process that acts as the role."""
+        found = {
+            "AWS_ACCESS_KEY_ID": self.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.secret_access_key,
+            "AWS_SESSION_TOKEN": self.session_token or "",
+        }
+        return {name: value for name, value in found.items() if value}
+
+
+_sessions: dict[tuple[str, str, str, str | None], Session] = {}
+
+
+def assume_role(
+    service: str,
+    role_arn: str,
+    session_name: str,
+    region: str,
+    source_arn: str | None = None,
+    *,
+    valid_for: float = 300,
+) -> Session:
+    """Act as `role_arn`, as the service principal `service` (`codebuild.amazonaws.com`) may.
+
+    Args:
+        session_name: what CloudTrail and `initiator` will show after the role's name.
+        source_arn: the resource on whose behalf the service acts.
+        valid_for: how many seconds the credentials have to last at least, up to an hour less five
+            minutes.
+
+    Raises:
+        botocore.exceptions.ClientError: `AccessDenied`, the role is not there or does not trust
+            the service.
+
+    AWS page: "AssumeRole" in the STS API Reference.
+    """
+    key = (service, role_arn, session_name, source_arn)
+    with _lock:
+        known = _sessions.get(key)
+    if known is not None and known.expires > time.monotonic() + valid_for:
+        return known
+    answer = (
+        as_service(service, region)
+        .client("sts")
+        .assume_role(
+            RoleArn=role_arn, RoleSessionName=session_name, DurationSeconds=LIFETIME_SECONDS
+        )["Credentials"]
+    )
+    identity.remember_session(answer["AccessKeyId"], service, source_arn)
+    session = Session(
+        answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"], region
+    )
+    with _lock:
+        _sessions[key] = session
+    return session
+
+
+def chain_role(
+    session: Session, role_arn: str, session_name: str, source_arn: str | None
+) -> Session:
+    """Act as `role_arn`, assumed from the role that `session` acts as.
+
+    Raises:
+        botocore.exceptions.ClientError: `AccessDenied`.
+    """
+    key = (session.access_key_id, role_arn, session_name, source_arn)
+    with _lock:
+        known = _sessions.get(key)
+    if known is not None and known.expires > time.monotonic() + 300:
+        return known
+    answer = session.client("sts").assume_role(RoleArn=role_arn, RoleSessionName=session_name)
+    keys = answer["Credentials"]
+    parent = identity.find(session.access_key_id)
+    if parent is not None and parent.invoked_by:
+        identity.remember_session(keys["AccessKeyId"], parent.invoked_by, source_arn)
+    chained = Session(
+        keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], session.region
+    )
+    with _lock:
+        _sessions[key] = chained
+    return chained
+
+
+def as_service(service: str, region: str) -> Session:
+    """Act as the service principal itself."""
+    key = (service, "", "", region)
+    with _lock:
+        if key not in _sessions:
+            own = identity.service_principal(service, runtime.current().account_id)
+            session = Session(own.access_key_id, own.secret_access_key, None, region)
+            session.expires = float("inf")
+            _sessions[key] = session
+        return _sessions[key]
+
+
+def forget() -> None:
+    """Drop all sessions; what was deleted and made again must be assumed again."""
+    with _lock:
+        _sessions.clear()

@@ -1,0 +1,202 @@
+"""What our services share: dispatch to a method per operation, model checks, ARNs, errors, paging.
+
+A service is a subclass of `Service` with one method per operation, named as boto3 names it, taking
+the operation's own parameters by AWS's names and returning the response as a dict. What has no
+method answers with an AWS-shaped error that names the operation (rule R1).
+"""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from botocore import xform_name
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+from botocore.validate import ParamValidator
+from moto.core.exceptions import ServiceException
+from moto.core.model import OperationModel
+from moto.core.request import Request, determine_request_protocol
+from moto.core.responses import TYPE_RESPONSE, ActionResult, BaseResponse
+from moto.core.serialize import get_serializer_class
+from moto.core.utils import get_service_model
+
+from labkit.cloud.front.identity import Principal
+
+T = TypeVar("T")
+
+
+class AWSError(ServiceException):
+    """An error with any of AWS's codes: `AWSError("PipelineNotFoundException", "...")`.
+
+    moto looks for a service model by the module an error is defined in, so that errors whose code
+    is in no model (`AccessDeniedException`, ...) have to be defined here.
+    """
+
+
+class Service(BaseResponse):
+    """One of the Code services, standing in moto's place.
+
+    `boto3_name` is the name a boto3 client of it has.
+    """
+
+    boto3_name: ClassVar[str]
+
+    def __init__(self) -> None:
+        super().__init__(service_name=self.boto3_name)
+        self.automated_parameter_parsing = True
+
+    @property
+    def boto3_service_name(self) -> str:
+        return self.boto3_name
+
+    @property
+    def principal(self) -> Principal:
+        """Who signed this request."""
+        return self.normalized_request.environ["labkit.principal"]
+
+    def arn(self, resource: str) -> str:
+        """The ARN of a resource of this service in the request's account and Region."""
+        return f"arn:aws:{self.boto3_name}:{self.region}:{self.current_account}:{resource}"
+
+    def parse_parameters(self, request: Request) -> None:
+        if self._model() is not None:
+            super().parse_parameters(request)
+
+    def call_action(self) -> TYPE_RESPONSE:
+        operation = self._get_action()
+        try:
+            method = getattr(self, xform_name(operation), None) if self._model() else None
+            if method is None:
+                raise unsupported(self.boto3_name, operation)
+            self._check_input()
+            result: Any = method(**self.params)
+        except ServiceException as error:
+            result = AWSError(error.code, error.message)
+        status, headers, body = self.serialized(ActionResult(result))
+        headers, body = self._enrich_response(headers, body)
+        return status, headers, body
+
+    def _model(self) -> OperationModel | None:
+        model = get_service_model(self.boto3_name)
+        operation = self._get_action()
+        return model.operation_model(operation) if operation in model.operation_names else None
+
+    def _check_input(self) -> None:
+        shape = get_service_model(self.boto3_name).operation_model(self._get_action()).input_shape
+        if shape is None:
+            return
+        report = ParamValidator().validate(self.params, shape)
+        # ranges and lengths are told below, in AWS's words
+        wrong = [line for line in report.generate_report().splitlines() if "valid min " not in line]
+        if wrong:
+            raise AWSError("ValidationException", "\n".join(wrong))
+        broken = list(_constraints(self.params, shape, ""))
+        if broken:
+            count = f"{len(broken)} validation error{'s' if len(broken) > 1 else ''} detected: "
+            raise AWSError("ValidationException", count + "; ".join(broken))
+
+
+def _constraints(value: Any, shape: Shape, path: str) -> Any:
+    """The model's patterns, lengths, ranges and enumerations that `value` breaks, in AWS's words."""
+    if isinstance(shape, StructureShape):
+        for name, member in shape.members.items():
+            if value.get(name) is not None:
+                yield from _constraints(value[name], member, f"{path}.{name}" if path else name)
+        return
+    if isinstance(shape, ListShape):
+        for index, item in enumerate(value, start=1):
+            yield from _constraints(item, shape.member, f"{path}.{index}.member")
+    if isinstance(shape, MapShape):
+        for key, item in value.items():
+            yield from _constraints(item, shape.value, f"{path}.{key}.member")
+    yield from (
+        f"Value '{value}' at '{path}' failed to satisfy constraint: Member must {rule}"
+        for rule in _broken_rules(value, shape)
+    )
+
+
+def _broken_rules(value: Any, shape: Shape) -> Any:
+    metadata = shape.metadata
+    if shape.type_name == "string":
+        pattern = metadata.get("pattern")
+        if pattern and not _full_match(pattern, value):
+            yield f"satisfy regular expression pattern: {pattern}"
+        if metadata.get("enum") and value not in metadata["enum"]:
+            yield f"satisfy enum value set: [{', '.join(metadata['enum'])}]"
+    size = (
+        value
+        if shape.type_name in ("integer", "long", "float", "double")
+        else len(value)
+        if hasattr(value, "__len__")
+        else None
+    )
+    if size is not None and shape.type_name not in ("structure", "blob"):
+        what = "have value" if size is value else "have length"
+        if "max" in metadata and size > metadata["max"]:
+            yield f"{what} less than or equal to {metadata['max']}"
+        if "min" in metadata and size < metadata["min"]:
+            yield f"{what} greater than or equal to {metadata['min']}"
+
+
+def _full_match(pattern: str, value: str) -> bool:
+    # The models' patterns are Java's; a few use what Python's `re` does not know.
+    try:
+        return re.fullmatch(pattern, value) is not None
+    except re.error:
+        return True
+
+
+def unsupported(boto3_name: str, operation: str) -> ServiceException:
+    """The error for an operation that the local AWS does not have."""
+    return AWSError(
+        "UnknownOperationException",
+        f"The lab's local AWS does not support {boto3_name}:{operation} (nothing was done).",
+    )
+
+
+def error_response(
+    boto3_name: str, error: ServiceException, content_type: str, status: int | None = None
+) -> TYPE_RESPONSE:
+    """`error` as the service's own protocol writes it: (status, headers, body)."""
+    model = get_service_model(boto3_name)
+    protocol = determine_request_protocol(model, content_type)
+    serializer = get_serializer_class(model.service_name, protocol)(
+        operation_model=OperationModel({}, model)
+    )
+    response = serializer.serialize(AWSError(error.code, error.message))
+    return status or response["status_code"], dict(response["headers"]), response["body"]
+
+
+def named(operation: Callable[..., Any], *arguments: Any, **keywords: Any) -> dict[str, Any]:
+    """What a method of moto's is given, by name, `self` among it: `operation(**given)` is that call."""
+    signature = inspect.signature(operation)
+    given = signature.bind(*arguments, **keywords).arguments
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            given |= given.pop(name, {})
+    return given
+
+
+def page(
+    items: Sequence[T],
+    token: str | None,
+    size: int | None,
+    default_size: int = 100,
+    *,
+    error_code: str = "InvalidNextTokenException",
+) -> tuple[list[T], str | None]:
+    """One page of `items` and the token of the next, if there is one.
+
+    Raises:
+        AWSError: with `error_code`, for a token that no page gave out.
+    """
+    try:
+        start = int(base64.urlsafe_b64decode(token.encode()).decode()) if token else 0
+    except ValueError as error:
+        raise AWSError(error_code, f"Invalid token: {token}") from error
+    end = start + min(size or default_size, default_size)
+    following = base64.urlsafe_b64encode(str(end).encode()).decode() if end < len(items) else None
+    return list(items[start:end]), following
