@@ -1,11 +1,11 @@
 # make lab   the lab in a browser      make demo   the journey in this terminal
-# make test  every test                make check  the gate before a commit
+# make test  the tests                  make check  the gate before a commit
 # Each sets up .venv first; a second run takes seconds.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: lab demo test test-fast check format notebooks docs bench lock install clean
+.PHONY: lab demo test test-fast test-long check format notebooks docs bench lock install clean
 
 lab: install
 	@"$(BIN)/labkit" lab
@@ -14,17 +14,21 @@ demo: install
 	@"$(BIN)/labkit" demo
 
 test: install
-	@"$(BIN)/python" -m pytest -n 2 --dist worksteal
+	@"$(BIN)/python" -m pytest -m "not long" -n 2 --dist worksteal
+	@LABKIT_ISOLATION=none "$(BIN)/python" -m pytest -m "guests and not long" -n 2 --dist worksteal
 
 test-fast: install
-	@"$(BIN)/python" -m pytest -m "not slow" -n 3 --dist worksteal --every 20
+	@"$(BIN)/python" -m pytest -m "not slow and not long" -n 3 --dist worksteal --every 20
+
+test-long: install
+	@"$(BIN)/python" -m pytest -m long --timeout 7200
 
 check: install
 	@"$(BIN)/ruff" format --check labkit tests
 	@"$(BIN)/ruff" check labkit tests
 	@"$(BIN)/mypy" labkit
 	@"$(BIN)/lint-imports"
-	@"$(BIN)/python" -m pytest -m "not slow"
+	@"$(BIN)/python" -m pytest -m "not slow and not long"
 
 format: install
 	@"$(BIN)/ruff" format labkit tests
