@@ -227,6 +227,7 @@ def _describe(description: dict[str, Any]) -> None:
     print(f"Local AWS: {description['endpoint_url']} (Region {description['region']}, "
           f"account {description['account_id']}, pid {description['pid']})")  # fmt: skip
     print(f"State:     {description['state_dir']}")
+    print(f"Isolation: {description['isolation']}")
 
 
 if __name__ == "__main__":

@@ -69,12 +69,12 @@ def _disk(state_dir: Path) -> str:
 
 
 def _isolation(_: Path) -> str:
-    from labkit.cloud.guests.isolation import bubblewrap
+    from labkit.cloud.guests.isolation import isolation
 
-    program = bubblewrap()
-    if program is None:
-        return "without bubblewrap: builds and hosts see your files and processes"
-    return f"bubblewrap at {program}: builds and hosts have a root file system of their own"
+    found = isolation()
+    if found.program is None:
+        return f"{found.told}: builds and hosts see your files and processes"
+    return f"{found.told} at {found.program}: builds and hosts have a root file system of their own"
 
 
 def _jupyterlab(_: Path) -> str:

@@ -12,8 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from labkit.cloud.codebuild.isolation import bubblewrap
 from labkit.cloud.front import launcher
+from labkit.cloud.guests.isolation import bubblewrap, isolation
 from tests.codebuild.conftest import Bench, make_bench
 from tests.codebuild.test_builds import inline, processes_of
 from tests.conftest import Aws, share_downloads
@@ -50,7 +50,8 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 def test_the_log_says_which_isolation_a_build_had(bench: Any) -> None:
     log = bench.log(bench.run(bench.project(source=spec("true"))))
     [line] = [line for line in log if "Isolation: " in line]
-    assert ("bubblewrap; a root file system of its own" in line) == (bubblewrap() is not None)
+    assert f"Isolation: {isolation().told}; " in line
+    assert ("a root file system of its own" in line) == (bubblewrap() is not None)
 
 
 @isolated

@@ -225,7 +225,9 @@ def test_without_bubblewrap_the_root_has_a_name(bare: Fleet) -> None:
     _, log = run(bare, bare.hosts[0], 'echo "$HOST_ROOT" "$HOME"; pwd')
     root = bare.path(bare.hosts[0])
     assert f"[stdout]{root} {root}\n" in log
-    assert f"Isolation: none; the host's root is {root} (HOST_ROOT)\n" in log
+    assert (
+        f"Isolation: none (LABKIT_ISOLATION=none); the host's root is {root} (HOST_ROOT)\n" in log
+    )
 
 
 @pytest.mark.parametrize(

@@ -58,11 +58,10 @@ class Guest:
     @property
     def description(self) -> str:
         """What the log says of the isolation."""
+        told = isolation.isolation().told
         if self.isolated:
-            return "Isolation: bubblewrap; a root file system of its own, read-only but for its directories"
-        return (
-            "Isolation: a process group and a directory of its own; bubblewrap does not work here"
-        )
+            return f"Isolation: {told}; a root file system of its own, read-only but for its directories"
+        return f"Isolation: {told}; a process group and a directory of its own"
 
     def prepare(self) -> None:
         """Make the directories that a build has from the start."""

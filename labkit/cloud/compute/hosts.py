@@ -28,7 +28,7 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance, InstanceBackend
 from moto.iam.models import iam_backends
 
-from labkit.cloud.guests import languages, roots
+from labkit.cloud.guests import isolation, languages, roots
 from labkit.cloud.guests.processes import free_port, passed_on_environment
 from labkit.cloud.shared import clients, runtime
 from labkit.cloud.shared.clients import Session
@@ -76,14 +76,14 @@ class Host:
 
     @property
     def isolated(self) -> bool:
-        return roots.isolated()
+        return roots.why_not() is None
 
     @property
     def description(self) -> str:
         """What the scripts' log says of the isolation."""
         if self.isolated:
-            return "Isolation: bubblewrap; a root file system of its own"
-        return f"Isolation: none; the host's root is {self.root} (HOST_ROOT)"
+            return f"Isolation: {isolation.isolation().told}; a root file system of its own"
+        return f"Isolation: {roots.why_not()}; the host's root is {self.root} (HOST_ROOT)"
 
     def prepare(self) -> None:
         """Make the directories that the host has from the start."""

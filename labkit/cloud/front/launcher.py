@@ -29,7 +29,8 @@ class LaunchError(Exception):
 def status(state_dir: Path) -> dict[str, Any] | None:
     """The description of the lab that runs in `state_dir`, or None.
 
-    Keys: endpoint_url, region, account_id, access_key_id, secret_access_key, pid, state_dir.
+    Keys: endpoint_url, region, account_id, access_key_id, secret_access_key, pid, state_dir,
+    isolation (in words).
     """
     try:
         description = json.loads((state_dir / "lab.json").read_text())

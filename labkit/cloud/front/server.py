@@ -45,6 +45,7 @@ from labkit.cloud.compute.balancer import elbv2
 from labkit.cloud.front import identity
 from labkit.cloud.front.door import Door
 from labkit.cloud.front.launcher import no_proxy
+from labkit.cloud.guests.isolation import isolation
 from labkit.cloud.guests.processes import JUPYTERLAB, Processes
 from labkit.cloud.monitoring import alarms
 from labkit.cloud.shared import runtime
@@ -143,6 +144,7 @@ def _write_description(state_dir: Path, endpoint: str, learner: identity.Princip
         "pid": os.getpid(),
         "pid_created": psutil.Process().create_time(),
         "state_dir": str(state_dir),
+        "isolation": isolation().told,
     }
     draft = state_dir / "lab.json.new"
     draft.touch(mode=0o600)

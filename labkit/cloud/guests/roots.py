@@ -96,20 +96,22 @@ _lock = threading.Lock()
 
 
 @cache
-def isolated() -> bool:
-    """Whether hosts can have a root file system and process numbers of their own here."""
-    if isolation.bubblewrap() is None or shutil.which("nsenter") is None:
-        return False
+def why_not() -> str | None:
+    """Why hosts cannot have a root file system and process numbers of their own here; None if they can."""
+    if isolation.bubblewrap() is None:
+        return isolation.isolation().told
+    if shutil.which("nsenter") is None:
+        return "none (nsenter is not on this machine)"
     with tempfile.TemporaryDirectory() as name:
         root = Path(name).resolve()
         prepare(root)
         try:
             done = subprocess.run(command(root, ["true"]), capture_output=True, timeout=20)
-        except OSError:
-            return False
+        except OSError as error:
+            return f"none ({error.strerror})"
         finally:
             stop(root)
-    return done.returncode == 0
+    return f"none ({done.stderr.decode(errors='replace').strip()})" if done.returncode else None
 
 
 def command(root: Path, command: list[str]) -> list[str]:
