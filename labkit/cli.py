@@ -28,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     from labkit.cloud.front.launcher import LaunchError
 
     try:
-        return options.run(options)
+        status: int = options.run(options)
+        return status
     except LaunchError as error:
         print(f"labkit: {error}", file=sys.stderr)
         return 1

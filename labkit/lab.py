@@ -95,7 +95,7 @@ class Lab:
     @cached_property
     def account_id(self) -> str:
         """The twelve digits of the account, as STS says."""
-        return self.client("sts").get_caller_identity()["Account"]
+        return str(self.client("sts").get_caller_identity()["Account"])
 
     @cached_property
     def region(self) -> str:
@@ -103,7 +103,7 @@ class Lab:
         region = self._session.region_name
         if region is None:
             raise LabError("No Region is set: export AWS_DEFAULT_REGION=us-east-1")
-        return region
+        return str(region)
 
     @cached_property
     def workspace(self) -> Path:

@@ -183,7 +183,7 @@ def batch_builds(lab: Lab, batch_id: str) -> pd.DataFrame:
 
 def _id_of(group: dict[str, Any]) -> str:
     """`arn:aws:codebuild:...:build/project:uuid` without what is before the id."""
-    return group.get("currentBuildSummary", {}).get("arn", "").rpartition("/")[2]
+    return str(group.get("currentBuildSummary", {}).get("arn", "").rpartition("/")[2])
 
 
 def chart_build_phases(phases: pd.DataFrame) -> Chart:
@@ -234,4 +234,4 @@ def _seconds(item: dict[str, Any]) -> float | None:
     """Finer than durationInSeconds, which is whole seconds."""
     if item.get("endTime") is None:
         return None
-    return (item["endTime"] - item["startTime"]).total_seconds()
+    return float((item["endTime"] - item["startTime"]).total_seconds())

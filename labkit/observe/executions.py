@@ -142,4 +142,4 @@ def chart_race(
 def _seconds(item: dict[str, Any]) -> float | None:
     if item["status"] in ("InProgress", "Stopping") or "lastUpdateTime" not in item:
         return None
-    return max(0.0, (item["lastUpdateTime"] - item["startTime"]).total_seconds())
+    return float(max(0.0, (item["lastUpdateTime"] - item["startTime"]).total_seconds()))

@@ -154,7 +154,8 @@ def _declared_stages(codepipeline: Any, pipeline: str, version: int) -> list[dic
         answer = codepipeline.get_pipeline(name=pipeline, version=version)
     except codepipeline.exceptions.PipelineVersionNotFoundException:
         answer = codepipeline.get_pipeline(name=pipeline)
-    return answer["pipeline"]["stages"]
+    stages: list[dict[str, Any]] = answer["pipeline"]["stages"]
+    return stages
 
 
 def _latest_runs(codepipeline: Any, pipeline: str, execution_id: str) -> dict[Any, Any]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from labkit.lab import Lab
 from labkit.observe.snapshot import Snapshot, snapshot
 
 TIMEOUT_SECONDS = 600.0
+T = TypeVar("T")
 
 
 def latest_execution(lab: Lab) -> str | None:
@@ -39,7 +40,7 @@ def execution_of(lab: Lab, commit: str, timeout: float = 60.0) -> str:
         )["pipelineExecutionSummaries"]:
             for revision in summary.get("sourceRevisions", []):
                 if revision.get("revisionId") == commit:
-                    return summary["pipelineExecutionId"]
+                    return str(summary["pipelineExecutionId"])
         return None
 
     found = _until(lab, find, bool, None, timeout, f"No execution has taken up commit {commit[:8]}")
@@ -98,7 +99,8 @@ def wait_for_build(
         builds = lab.client("codebuild").batch_get_builds(ids=[build_id])["builds"]
         if not builds:
             raise LookupError(f"CodeBuild has no build {build_id}")
-        return builds[0]
+        build: dict[str, Any] = builds[0]
+        return build
 
     return _until(
         lab, read, lambda build: build["buildComplete"], on_change, timeout, f"Build {build_id}"
@@ -123,7 +125,8 @@ def wait_for_batch(
         batches = lab.client("codebuild").batch_get_build_batches(ids=[batch_id])["buildBatches"]
         if not batches:
             raise LookupError(f"CodeBuild has no batch build {batch_id}")
-        return batches[0]
+        batch: dict[str, Any] = batches[0]
+        return batch
 
     return _until(
         lab, read, lambda batch: batch["complete"], on_change, timeout, f"Batch build {batch_id}"
@@ -144,7 +147,10 @@ def wait_for_deployment(
     """
 
     def read() -> dict[str, Any]:
-        return lab.client("codedeploy").get_deployment(deploymentId=deployment_id)["deploymentInfo"]
+        info: dict[str, Any] = lab.client("codedeploy").get_deployment(deploymentId=deployment_id)[
+            "deploymentInfo"
+        ]
+        return info
 
     def over(info: dict[str, Any]) -> bool:
         return info["status"] in ("Succeeded", "Failed", "Stopped")
@@ -162,7 +168,10 @@ def wait_for_alarm(
     """
 
     def read() -> dict[str, Any]:
-        return lab.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"][0]
+        alarm: dict[str, Any] = lab.client("cloudwatch").describe_alarms(AlarmNames=[name])[
+            "MetricAlarms"
+        ][0]
+        return alarm
 
     return _until(
         lab, read, lambda alarm: alarm["StateValue"] == state, None, timeout, f"Alarm {name}"
@@ -176,12 +185,12 @@ def poll_seconds(lab: Lab) -> float:
 
 def _until(
     lab: Lab,
-    read: Callable[[], Any],
-    enough: Callable[[Any], bool],
-    on_change: Callable[[Any], object] | None,
+    read: Callable[[], T],
+    enough: Callable[[T], bool],
+    on_change: Callable[[T], object] | None,
     timeout: float,
     what: str,
-) -> Any:
+) -> T:
     deadline, before = time.monotonic() + timeout, None
     while True:
         now = read()

@@ -53,7 +53,8 @@ def created(create: Callable[..., Any], **parameters: Any) -> dict[str, Any] | N
         botocore.exceptions.ClientError: any other answer than "it exists".
     """
     try:
-        return create(**parameters)
+        answer: dict[str, Any] | None = create(**parameters)
+        return answer
     except ClientError as error:
         if error.response["Error"]["Code"] in _EXISTS:
             return None
@@ -73,14 +74,15 @@ def missing_is_fine() -> Iterator[None]:
 def found(read: Callable[..., Any], **parameters: Any) -> dict[str, Any] | None:
     """Call a read operation; None when the thing is not there."""
     with missing_is_fine():
-        return read(**parameters)
+        answer: dict[str, Any] | None = read(**parameters)
+        return answer
     return None
 
 
 def default_vpc(lab: Lab) -> str:
     """The id of the account's default VPC."""
     default: Any = [{"Name": "is-default", "Values": ["true"]}]
-    return lab.client("ec2").describe_vpcs(Filters=default)["Vpcs"][0]["VpcId"]
+    return str(lab.client("ec2").describe_vpcs(Filters=default)["Vpcs"][0]["VpcId"])
 
 
 def default_subnets(lab: Lab) -> list[str]:

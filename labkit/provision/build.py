@@ -37,7 +37,7 @@ def create_project(lab: Lab) -> str:
         "tags": tag_list(lab, "key", "value"),
     }
     answer = created(codebuild.create_project, **wanted) or codebuild.update_project(**wanted)
-    return answer["project"]["arn"]
+    return str(answer["project"]["arn"])
 
 
 def create_log_group(lab: Lab) -> str:
@@ -79,7 +79,7 @@ def start_build(lab: Lab, *, commit: str | None = None, keep: bool = False) -> s
         sourceVersion=commit or f"refs/heads/{lab.branch}",
         artifactsOverride=to_bucket if keep else {"type": "NO_ARTIFACTS"},
     )["build"]
-    return build["id"]
+    return str(build["id"])
 
 
 def artifact_key(lab: Lab, build_id: str) -> str:
@@ -96,7 +96,8 @@ def get_build(lab: Lab, build_id: str) -> dict[str, Any]:
     builds = lab.client("codebuild").batch_get_builds(ids=[build_id])["builds"]
     if not builds:
         raise LookupError(f"CodeBuild has no build {build_id}")
-    return builds[0]
+    build: dict[str, Any] = builds[0]
+    return build
 
 
 def delete_project(lab: Lab) -> None:

@@ -51,7 +51,7 @@ def register_task(lab: Lab, image: str) -> str:
         executionRoleArn=lab.role_arn("execution"),
         containerDefinitions=[container],
     )
-    return made["taskDefinition"]["taskDefinitionArn"]
+    return str(made["taskDefinition"]["taskDefinitionArn"])
 
 
 def create_service(lab: Lab, task_definition: str, target_group: str, count: int = 2) -> str:

@@ -175,15 +175,17 @@ def create_deployment_group(lab: Lab) -> str:
 
 def create_deployment(lab: Lab, key: str, *, description: str = "Deployed by hand") -> str:
     """Deploy a zip of the artifact bucket by hand; returns the deployment's id (`d-...`)."""
-    return lab.client("codedeploy").create_deployment(
-        applicationName=lab.application,
-        deploymentGroupName=lab.fleet,
-        description=description,
-        revision={
-            "revisionType": "S3",
-            "s3Location": {"bucket": lab.bucket, "key": key, "bundleType": "zip"},
-        },
-    )["deploymentId"]
+    return str(
+        lab.client("codedeploy").create_deployment(
+            applicationName=lab.application,
+            deploymentGroupName=lab.fleet,
+            description=description,
+            revision={
+                "revisionType": "S3",
+                "s3Location": {"bucket": lab.bucket, "key": key, "bundleType": "zip"},
+            },
+        )["deploymentId"]
+    )
 
 
 def delete_deployments(lab: Lab) -> None:

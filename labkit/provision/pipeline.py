@@ -106,7 +106,8 @@ def create_pipeline(lab: Lab, *, approval: bool = False) -> dict[str, Any]:
         if _differs(wanted, known["pipeline"]):
             known = codepipeline.update_pipeline(pipeline=wanted)
         answer = known
-    return answer["pipeline"]
+    declared: dict[str, Any] = answer["pipeline"]
+    return declared
 
 
 def create_trigger(lab: Lab) -> str:
@@ -122,7 +123,7 @@ def create_trigger(lab: Lab) -> str:
             "referenceName": [lab.branch],
         },
     }
-    arn = events.put_rule(Name=rule, EventPattern=json.dumps(pattern), Tags=tag_list(lab))[
+    arn: str = events.put_rule(Name=rule, EventPattern=json.dumps(pattern), Tags=tag_list(lab))[
         "RuleArn"
     ]
     target = {
@@ -141,9 +142,11 @@ def rule_name(lab: Lab) -> str:
 
 def start(lab: Lab) -> str:
     """Start an execution by hand ("Release change"); returns its id."""
-    return lab.client("codepipeline").start_pipeline_execution(name=lab.pipeline)[
-        "pipelineExecutionId"
-    ]
+    return str(
+        lab.client("codepipeline").start_pipeline_execution(name=lab.pipeline)[
+            "pipelineExecutionId"
+        ]
+    )
 
 
 def release(lab: Lab, message: str, edit: Edit | None = None) -> str:

@@ -160,7 +160,7 @@ def create_role(lab: Lab, who: str) -> str:
     iam.put_role_policy(
         RoleName=name, PolicyName=POLICY, PolicyDocument=json.dumps(policy(lab, who))
     )
-    return iam.get_role(RoleName=name)["Role"]["Arn"]
+    return str(iam.get_role(RoleName=name)["Role"]["Arn"])
 
 
 def create_instance_profile(lab: Lab) -> str:

@@ -35,7 +35,10 @@ def create_repository(lab: Lab) -> dict[str, Any]:
         repositoryDescription="The sample app that travels down the pipeline",
         tags=lab.tags,
     )
-    return codecommit.get_repository(repositoryName=lab.repository)["repositoryMetadata"]
+    metadata: dict[str, Any] = codecommit.get_repository(repositoryName=lab.repository)[
+        "repositoryMetadata"
+    ]
+    return metadata
 
 
 def clone(lab: Lab) -> Path:

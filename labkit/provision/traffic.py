@@ -21,7 +21,7 @@ def create_balancer(lab: Lab) -> str:
     made = lab.client("elbv2").create_load_balancer(
         Name=lab.name, Subnets=default_subnets(lab)[:2], Tags=tag_list(lab)
     )
-    return made["LoadBalancers"][0]["LoadBalancerArn"]
+    return str(made["LoadBalancers"][0]["LoadBalancerArn"])
 
 
 def create_target_group(lab: Lab, name: str, kind: str = "instance") -> str:
@@ -42,7 +42,7 @@ def create_target_group(lab: Lab, name: str, kind: str = "instance") -> str:
         HealthCheckIntervalSeconds=10,
         Tags=tag_list(lab),
     )
-    arn = made["TargetGroups"][0]["TargetGroupArn"]
+    arn: str = made["TargetGroups"][0]["TargetGroupArn"]
     delay = {"Key": "deregistration_delay.timeout_seconds", "Value": str(DRAIN_SECONDS)}
     elb.modify_target_group_attributes(TargetGroupArn=arn, Attributes=[delay])
     return arn
@@ -54,7 +54,7 @@ def create_listener(lab: Lab, balancer: str, target_group: str, port: int = PORT
     made = lab.client("elbv2").create_listener(
         LoadBalancerArn=balancer, Protocol="HTTP", Port=port, DefaultActions=[forward]
     )
-    return made["Listeners"][0]["ListenerArn"]
+    return str(made["Listeners"][0]["ListenerArn"])
 
 
 def url(lab: Lab, listener: str) -> str:

@@ -44,7 +44,8 @@ def follow(lab: Lab, build_id: str, *, timeout: float = TIMEOUT_SECONDS) -> dict
         shown.update(builds[0])
         if builds[0]["buildComplete"]:
             print(f"{builds[0]['buildStatus']}: build {builds[0]['buildNumber']}")
-            return builds[0]
+            build: dict[str, Any] = builds[0]
+            return build
         if time.monotonic() > deadline:
             raise TimeoutError(f"Build {build_id} is not complete after {timeout:.0f} s")
         time.sleep(poll_seconds(lab))

@@ -43,10 +43,11 @@ def source(lab: Lab) -> Result:
 
     def file(path: str) -> str:
         answer = codecommit.get_file(repositoryName=name, filePath=path, commitSpecifier=lab.branch)
-        return answer["fileContent"].decode()
+        return str(answer["fileContent"].decode())
 
     def metadata() -> dict[str, Any]:
-        return codecommit.get_repository(repositoryName=name)["repositoryMetadata"]
+        found: dict[str, Any] = codecommit.get_repository(repositoryName=name)["repositoryMetadata"]
+        return found
 
     return Result(
         "source",
@@ -88,7 +89,7 @@ def build(lab: Lab) -> Result:
 
     def retention() -> int:
         groups = lab.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
-        return next(one["retentionInDays"] for one in groups if one["logGroupName"] == group)
+        return int(next(one["retentionInDays"] for one in groups if one["logGroupName"] == group))
 
     def last_status() -> str:
         codebuild = lab.client("codebuild")
@@ -175,9 +176,10 @@ def deploy(lab: Lab) -> Result:
     codedeploy = lab.client("codedeploy")
 
     def group() -> dict[str, Any]:
-        return codedeploy.get_deployment_group(
+        found: dict[str, Any] = codedeploy.get_deployment_group(
             applicationName=lab.application, deploymentGroupName=lab.fleet
         )["deploymentGroupInfo"]
+        return found
 
     def running() -> list[dict[str, Any]]:
         return [one for one in deploying.instances(lab) if one["State"]["Name"] == "running"]
@@ -235,7 +237,8 @@ def pipeline(lab: Lab) -> Result:
     rule = pipelines.rule_name(lab)
 
     def declared() -> dict[str, Any]:
-        return codepipeline.get_pipeline(name=lab.pipeline)["pipeline"]
+        found: dict[str, Any] = codepipeline.get_pipeline(name=lab.pipeline)["pipeline"]
+        return found
 
     def configured(provider: str, **wanted: str) -> bool:
         return any(
@@ -248,7 +251,7 @@ def pipeline(lab: Lab) -> Result:
     def hears() -> bool:
         known = events.describe_rule(Name=rule)
         pattern = json.loads(known["EventPattern"])
-        return (
+        return bool(
             known["State"] == "ENABLED"
             and pattern["source"] == ["aws.codecommit"]
             and pattern["resources"] == [lab.arn("codecommit", lab.repository)]
@@ -308,7 +311,7 @@ def release(lab: Lab) -> Result:
 
     def tip() -> str:
         answer = codecommit.get_branch(repositoryName=lab.repository, branchName=lab.branch)
-        return answer["branch"]["commitId"]
+        return str(answer["branch"]["commitId"])
 
     def last() -> observe.Snapshot:
         newest = observe.latest_execution(lab)

@@ -21,7 +21,8 @@ def build_in_depth(lab: Lab) -> Result:
     codebuild = lab.client("codebuild")
 
     def project() -> dict[str, Any]:
-        return codebuild.batch_get_projects(names=[lab.project])["projects"][0]
+        found: dict[str, Any] = codebuild.batch_get_projects(names=[lab.project])["projects"][0]
+        return found
 
     def never_failed() -> list[str]:
         phases = observe.build_phases(lab)

@@ -31,7 +31,8 @@ def environments(lab: Lab) -> Result:
 
     def rules() -> list[dict[str, Any]]:
         listed = codepipeline.list_rule_executions(pipelineName=lab.pipeline)
-        return listed["ruleExecutionDetails"]
+        details: list[dict[str, Any]] = listed["ruleExecutionDetails"]
+        return details
 
     def kinds(key: str) -> set[str]:
         return {one[key] for one in executions()}

@@ -77,7 +77,7 @@ def _read(template: Any) -> dict[str, Any]:
     class Loader(yaml.SafeLoader):
         pass
 
-    Loader.add_multi_constructor("", yaml_tag_constructor)  # type: ignore[no-untyped-call]
+    Loader.add_multi_constructor("", yaml_tag_constructor)
     try:
         found = yaml.load(template or "", Loader)
     except yaml.YAMLError:

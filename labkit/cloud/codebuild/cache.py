@@ -59,7 +59,7 @@ class Cache:
 
     @property
     def kind(self) -> str:
-        return self.settings.get("type", "NO_CACHE")
+        return str(self.settings.get("type", "NO_CACHE"))
 
     def restore(self) -> None:
         """Bring back what an earlier build kept."""

@@ -101,7 +101,7 @@ class Project:
 
     @property
     def name(self) -> str:
-        return self.declared["name"]
+        return str(self.declared["name"])
 
     def fields(self) -> Fields:
         defaults: Fields = {
@@ -219,7 +219,7 @@ class Build:
 
     @property
     def logs_enabled(self) -> bool:
-        return _cloudwatch(self.settings).get("status", "ENABLED") == "ENABLED"
+        return bool(_cloudwatch(self.settings).get("status", "ENABLED") == "ENABLED")
 
     def fields(self) -> Fields:
         """The build as BatchGetBuilds returns it."""

@@ -9,8 +9,8 @@ import json
 import subprocess
 from typing import Any
 
+from moto.core.common_types import TYPE_RESPONSE
 from moto.core.exceptions import ServiceException
-from moto.core.responses import TYPE_RESPONSE
 
 from labkit.cloud.codecommit.repositories import (
     CodeCommitBackend,

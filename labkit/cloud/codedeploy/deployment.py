@@ -132,7 +132,7 @@ def _roll_back(
         return
     if group.is_blue_green:
         strategies = {"Lambda": functions, "ECS": containers, "Server": bluegreen}
-        way_back = strategies[deployment.platform].rollback_of(deployment)  # type: ignore[attr-defined]
+        way_back = strategies[deployment.platform].rollback_of(deployment)
         _begin_rollback(backend, group, deployment, way_back)
         return
     good = backend.deployments.get(group.last_success or "")

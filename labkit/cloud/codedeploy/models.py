@@ -231,7 +231,7 @@ class Group:
 
     @property
     def name(self) -> str:
-        return self.declared["deploymentGroupName"]
+        return str(self.declared["deploymentGroupName"])
 
     @property
     def style(self) -> Fields:
@@ -240,7 +240,7 @@ class Group:
 
     @property
     def is_blue_green(self) -> bool:
-        return self.style["deploymentType"] == "BLUE_GREEN"
+        return bool(self.style["deploymentType"] == "BLUE_GREEN")
 
     @property
     def config(self) -> str:

@@ -54,7 +54,8 @@ class Job:
 
     @property
     def type_id(self) -> dict[str, str]:
-        return self.action.declaration["actionTypeId"]
+        type_id: dict[str, str] = self.action.declaration["actionTypeId"]
+        return type_id
 
 
 def registry_of(action: Action) -> Registry:
@@ -144,7 +145,7 @@ def _take(action: Action, job: Job) -> str | None:
         url = _execution_url(action, external)
         action.report(external_id=external or action.run.id, url=url, summary=summary)
     if result.get("continuationToken"):
-        return result["continuationToken"]
+        return str(result["continuationToken"])
     action.run.variables = dict(result.get("outputVariables") or {})
     if result.get("currentRevision") and action.run.outputs:
         _set_revision(action, result["currentRevision"])

@@ -62,11 +62,11 @@ class ActionRun:
 
     @property
     def name(self) -> str:
-        return self.declaration["name"]
+        return str(self.declaration["name"])
 
     @property
     def run_order(self) -> int:
-        return self.declaration.get("runOrder", 1)
+        return int(self.declaration.get("runOrder", 1))
 
 
 @dataclass
@@ -98,7 +98,7 @@ class StageRun:
 
     @property
     def name(self) -> str:
-        return self.declaration["name"]
+        return str(self.declaration["name"])
 
     def in_progress(self) -> list[ActionRun]:
         """The actions and rules that run."""
@@ -137,11 +137,12 @@ class Execution:
 
     @property
     def stages(self) -> list[dict[str, Any]]:
-        return self.declaration["stages"]
+        stages: list[dict[str, Any]] = self.declaration["stages"]
+        return stages
 
     @property
     def mode(self) -> str:
-        return self.declaration["executionMode"]
+        return str(self.declaration["executionMode"])
 
     @property
     def type(self) -> str:
@@ -186,7 +187,7 @@ class Pipeline:
 
     @property
     def name(self) -> str:
-        return self.declaration["name"]
+        return str(self.declaration["name"])
 
     @property
     def arn(self) -> str:

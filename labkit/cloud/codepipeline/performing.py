@@ -45,7 +45,7 @@ def set_status(pipeline: Pipeline, execution: Execution, run: ActionRun, status:
 
 def is_rule(run: ActionRun) -> bool:
     """Whether it is a rule of a condition."""
-    return run.declaration["actionTypeId"]["category"] == "Rule"
+    return bool(run.declaration["actionTypeId"]["category"] == "Rule")
 
 
 def _perform(

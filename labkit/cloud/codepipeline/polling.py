@@ -58,7 +58,7 @@ def wake() -> None:
 def _provider(action: Declared) -> str | None:
     provider, given = action["actionTypeId"]["provider"], action.get("configuration") or {}
     if provider == "CodeStarSourceConnection":
-        return provider
+        return str(provider)
     asked = given.get("PollForSourceChanges", "true") == "true"
     return provider if asked and provider in ("CodeCommit", "S3", "GitHub") else None
 

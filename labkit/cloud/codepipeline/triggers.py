@@ -87,7 +87,8 @@ def declared_for(pipeline: Pipeline, action: dict[str, Any]) -> Filter | None:
     """The trigger of a source action, if the pipeline declares one."""
     for trigger in pipeline.declaration.get("triggers") or []:
         if trigger["gitConfiguration"]["sourceActionName"] == action["name"]:
-            return trigger["gitConfiguration"]
+            declared: dict[str, Any] | None = trigger["gitConfiguration"]
+            return declared
     return None
 
 

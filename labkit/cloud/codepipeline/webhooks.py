@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from jsonpath_ng.exceptions import JSONPathError
-from jsonpath_ng.ext import parse
+from jsonpath_ng.ext.parser import parse
 
 from labkit.cloud.codepipeline import catalogue
 from labkit.cloud.codepipeline import execution as machine

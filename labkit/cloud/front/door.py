@@ -122,7 +122,7 @@ class Door:
             code = 403 if error.code.startswith("AccessDenied") else None
             return _refuse(service, error.code, error.message, environ, start, code)
         except HTTPException as error:
-            return error.get_response(environ)(environ, start)  # type: ignore[return-value]
+            return error.get_response(environ)(environ, start)
         except Exception as error:
             logger.exception("%s:%s", name, operation)
             message = f"{name}:{operation} could not be done by the lab's local AWS: {error!r}"
@@ -219,14 +219,14 @@ def _read(environ: Environ) -> bytes:
         body = environ["wsgi.input"].read(length) if length else b""
     environ["CONTENT_LENGTH"] = str(len(body))
     environ["wsgi.input"] = io.BytesIO(body)
-    return body
+    return bytes(body)
 
 
 def _operation(boto3_name: str, environ: Environ) -> str:
     """The operation a request asks for, by its protocol's own sign of it."""
     target = environ.get("HTTP_X_AMZ_TARGET", "")
     if target:
-        return target.rpartition(".")[2]
+        return str(target.rpartition(".")[2])
     request = Request(environ)
     if "form" in environ.get("CONTENT_TYPE", "") or "Action" in request.args:
         action = request.values.get("Action", "")
@@ -234,7 +234,7 @@ def _operation(boto3_name: str, environ: Environ) -> str:
         return action
     try:
         operation, _ = get_service_router(boto3_name).match(request)
-        return operation.name
+        return str(operation.name)
     except (HTTPException, NotImplementedError):
         return f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
 

@@ -11,6 +11,7 @@ import secrets
 import string
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from moto.core.exceptions import ServiceException
 from moto.iam.models import iam_backends
@@ -139,7 +140,7 @@ def trusts(caller: Principal, role_arn: str) -> bool:
     )
 
 
-def _names(document: str | dict, caller: Principal) -> bool:
+def _names(document: str | dict[str, Any], caller: Principal) -> bool:
     policy = json.loads(document) if isinstance(document, str) else document
     statements = policy.get("Statement", [])
     kind = "Service" if caller.service else "AWS"

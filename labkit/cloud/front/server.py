@@ -113,7 +113,7 @@ def serve(state_dir: Path, port: int) -> None:
     endpoint = f"http://{ADDRESS}:{server.bind_addr[1]}"
     runtime.start(runtime.Runtime(state_dir, endpoint, region="us-east-1"))
     learner = identity.create_learner(runtime.current().account_id)
-    dispatcher = Dispatcher(create_backend_app)  # type: ignore[arg-type]
+    dispatcher = Dispatcher(create_backend_app)
     server.wsgi_app = Door(dispatcher, git_http.answer)
     bus.start()
     hosts.start()

@@ -161,7 +161,7 @@ def _expected(
             digest,
         ]
     )
-    return signer.signature(signer.string_to_sign(request, canonical), request)
+    return str(signer.signature(signer.string_to_sign(request, canonical), request))
 
 
 def _check_time(signed: Signed) -> None:

@@ -34,7 +34,7 @@ def free_port() -> int:
     """A loopback port that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+        return int(listener.getsockname()[1])
 
 
 @dataclass(frozen=True)

@@ -272,11 +272,11 @@ def _calculate(node: ast.AST, values: Values | None) -> float | None:
             one, two = _calculate(left, values), _calculate(right, values)
             if one is None or two is None or (isinstance(sign, ast.Div) and two == 0):
                 return None
-            return _ARITHMETIC[type(sign)](one, two)
+            return float(_ARITHMETIC[type(sign)](one, two))
         case ast.Call(func=ast.Name(id="FILL"), args=[filled, ast.Constant(value=other)]):
             value = _calculate(filled, values)
             return float(other) if value is None else value  # type: ignore[arg-type]
-    raise ValueError(ast.unparse(node))  # type: ignore[arg-type]
+    raise ValueError(ast.unparse(node))
 
 
 def _become(alarm: Alarm, state: str, reason: str) -> None:

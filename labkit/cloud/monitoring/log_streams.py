@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from moto.logs.exceptions import InvalidParameterException
-from moto.logs.models import EventMessageFilter, LogGroup, LogStream, logs_backends
+from moto.logs.models import LogGroup, LogStream, logs_backends
+from moto.logs.utils import EventMessageFilter
 
 Event = dict[str, Any]
 LONGEST_EVENT = 200_000  # bytes of a line; what is longer goes on in the next event

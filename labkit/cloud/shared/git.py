@@ -75,7 +75,7 @@ class Clone:
 
     @property
     def url(self) -> str:
-        return self.source["location"]
+        return str(self.source["location"])
 
     def bring(self) -> str:
         """Clone, check out the version, and return its commit id.

@@ -16,10 +16,11 @@ from typing import Any, ClassVar, TypeVar
 from botocore import xform_name
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 from botocore.validate import ParamValidator
+from moto.core.common_types import TYPE_RESPONSE
 from moto.core.exceptions import ServiceException
 from moto.core.model import OperationModel
 from moto.core.request import Request, determine_request_protocol
-from moto.core.responses import TYPE_RESPONSE, ActionResult, BaseResponse
+from moto.core.responses import ActionResult, BaseResponse
 from moto.core.serialize import get_serializer_class
 from moto.core.utils import get_service_model
 
@@ -55,7 +56,8 @@ class Service(BaseResponse):
     @property
     def principal(self) -> Principal:
         """Who signed this request."""
-        return self.normalized_request.environ["labkit.principal"]
+        principal: Principal = self.normalized_request.environ["labkit.principal"]
+        return principal
 
     def arn(self, resource: str) -> str:
         """The ARN of a resource of this service in the request's account and Region."""

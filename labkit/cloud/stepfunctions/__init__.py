@@ -39,7 +39,7 @@ def _scale_waits() -> None:
         wait_function,
     )
 
-    retrier_decl.time = SimpleNamespace(  # type: ignore[assignment]
+    retrier_decl.time = SimpleNamespace(  # type: ignore[attr-defined, assignment]
         sleep=lambda wait: time.sleep(_scaled(wait))
     )
     wait_function.WaitFunction._wait_interval = _wait  # type: ignore[method-assign]

@@ -32,7 +32,7 @@ def start() -> None:
         _tell(execution, execution.status)
 
     Execution.start = started  # type: ignore[method-assign]
-    Execution.output = property(_output, _set_output)  # type: ignore[assignment]
+    Execution.output = property(_output, _set_output)
     BaseExecutionWorkerCommunication.terminated = terminated  # type: ignore[method-assign]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from botocore.exceptions import ClientError
+from moto.core.exceptions import AWSError as Fault
 from moto.stepfunctions.parser import api
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend as Backend
 
@@ -62,7 +63,7 @@ def start() -> None:
     Backend.start_execution = start_execution  # type: ignore[method-assign,assignment]
     Backend._validate_definition = staticmethod(validate_definition)  # type: ignore[method-assign]
     for fault in vars(api).values():  # moto finds an error's code by the module it is defined in
-        if isinstance(fault, type) and issubclass(fault, api.ServiceException):
+        if isinstance(fault, type) and issubclass(fault, Fault):
             fault.__module__ = "moto.stepfunctions.exceptions"
 
 

@@ -112,7 +112,7 @@ class Store:
         """AWS page: "Create a build project (AWS CLI)", artifacts; a pipeline chose its own key."""
         target = self.target
         if target["type"] == "CODEPIPELINE":
-            return target["name"]
+            return str(target["name"])
         named = spec.name if target.get("overrideArtifactName") else None
         by_build = target.get("namespaceType") == "BUILD_ID"
         parts = [

@@ -98,7 +98,7 @@ def _sum(algorithm: str, file: IO[bytes]) -> str:
 
 def _key(batch: Batch, target: Fields) -> str:
     if target["type"] == "CODEPIPELINE":
-        return target["name"]
+        return str(target["name"])
     parts = [
         target.get("path") or "",
         batch.uuid if target.get("namespaceType") == "BUILD_ID" else "",

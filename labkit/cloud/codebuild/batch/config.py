@@ -69,7 +69,8 @@ def check_tasks(tasks: list[Task], config: Config, project_compute_type: str) ->
 
 
 def compute_types() -> list[str]:
-    return get_service_model("codebuild").shape_for("ComputeType").enum
+    types: list[str] = get_service_model("codebuild").shape_for("ComputeType").enum
+    return types
 
 
 def _invalid(message: str) -> None:

@@ -94,7 +94,8 @@ def _document(text: str) -> Values:
     if version not in (0.1, 0.2):
         found = "none" if version is None else version
         raise BuildspecError(f"invalid buildspec `version` specified: {found}, see documentation")
-    return document
+    known: Values = document
+    return known
 
 
 def _listed(value: Any, where: str, notes: list[str]) -> list[Task]:

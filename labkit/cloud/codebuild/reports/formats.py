@@ -79,7 +79,7 @@ def _read(reader: Callable[[bytes], Iterator[Any]], body: bytes) -> Iterator[Any
 
 
 def _xml(body: bytes, *roots: str) -> Element:
-    root = fromstring(body)
+    root: Element = fromstring(body)
     if _tag(root) not in roots:
         raise ReportError(f"its root is <{_tag(root)}>, expected <{'> or <'.join(roots)}>")
     return root

@@ -277,4 +277,4 @@ def _behavior(value: Any) -> str | None:
             f"your AppSpec file specifies one of {','.join(BEHAVIORS)} as the file_exists_behavior,"
             " and then try again."
         )
-    return value
+    return str(value)

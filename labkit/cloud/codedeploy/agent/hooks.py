@@ -206,7 +206,7 @@ def _follow(process: subprocess.Popen[bytes], log: ScriptLog, deadline: float) -
             left = deadline - time.monotonic()
             ready = selector.select(max(left, 0)) if left > 0 else []
             if not ready:
-                return next(iter(selector.get_map().values())).data.upper()
+                return str(next(iter(selector.get_map().values())).data.upper())
             for key, _ in ready:
                 block = os.read(key.fd, 1 << 16)
                 if not block:

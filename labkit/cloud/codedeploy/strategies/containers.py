@@ -174,7 +174,7 @@ class Containers(Strategy):
                 "INVALID_ECS_SERVICE",
                 f"The ECS service {self.names['service']} is not in the cluster {self.names['cluster']}.",
             )
-        service = found[0]
+        service: Fields = found[0]
         if service.get("deploymentController", {}).get("type") != "CODE_DEPLOY":
             raise DeploymentFailed(
                 "INVALID_ECS_SERVICE",
@@ -257,7 +257,7 @@ class Containers(Strategy):
 
         def steady() -> bool:
             found = self.ecs.describe_task_sets(**self.names, taskSets=[made["taskSetArn"]])
-            return found["taskSets"][0]["stabilityStatus"] == "STEADY_STATE"
+            return bool(found["taskSets"][0]["stabilityStatus"] == "STEADY_STATE")
 
         if not watching.wait_minutes(self.deployment, _STEADY_MINUTES, steady):
             told = [one["message"] for one in self._service()["events"][:3]]

@@ -36,7 +36,7 @@ def read(session: Session, revision: Fields) -> str:
     """
     kind = revision["revisionType"]
     if kind != "S3":
-        return revision["appSpecContent" if kind == "AppSpecContent" else "string"]["content"]
+        return str(revision["appSpecContent" if kind == "AppSpecContent" else "string"]["content"])
     location = revision["s3Location"]
     extra = {"VersionId": location["version"]} if location.get("version") else {}
     try:
@@ -45,7 +45,7 @@ def read(session: Session, revision: Fields) -> str:
         )
     except ClientError as error:
         raise DeploymentFailed("REVISION_MISSING", str(error)) from error
-    return found["Body"].read().decode("utf-8", "replace")
+    return str(found["Body"].read().decode("utf-8", "replace"))
 
 
 def resource(text: str, kind: str) -> tuple[Fields, list[Any]]:

@@ -37,7 +37,9 @@ class Balancers:
             raise DeploymentFailed("ELASTIC_LOAD_BALANCING_INVALID", str(error)) from error
 
     def _arn(self, name: str) -> str:
-        return self._elb.describe_target_groups(Names=[name])["TargetGroups"][0]["TargetGroupArn"]
+        return str(
+            self._elb.describe_target_groups(Names=[name])["TargetGroups"][0]["TargetGroupArn"]
+        )
 
     def block(self, deployment: Deployment, instance: str) -> str | None:
         """Take an instance out; returns what went wrong, if something did."""

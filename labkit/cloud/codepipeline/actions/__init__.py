@@ -106,7 +106,10 @@ class Action:
         AWS page: "Add a cross-Region action in CodePipeline".
         """
         declared = self.execution.declaration
-        return declared.get("artifactStore") or declared["artifactStores"][self.region]
+        store: dict[str, Any] = (
+            declared.get("artifactStore") or declared["artifactStores"][self.region]
+        )
+        return store
 
     def client(self, service: str) -> Any:
         """A boto3 client that acts as this action's role."""
@@ -129,7 +132,8 @@ class Action:
     def read_input(self, artifact: Artifact) -> bytes:
         """The bytes of an input artifact."""
         found = self.client("s3").get_object(Bucket=artifact.bucket, Key=artifact.key)
-        return found["Body"].read()
+        body: bytes = found["Body"].read()
+        return body
 
     def read_input_file(self, artifact: str, name: str) -> bytes:
         """A file of the input artifact of that name.

@@ -97,7 +97,8 @@ def _upload_archive(session: Session, repository: str, commit_id: str) -> bytes:
     sent = urllib.request.Request(request.url, body.encode(), dict(request.headers.items()))
     try:
         with urllib.request.urlopen(sent) as answer:
-            return answer.read()
+            archive: bytes = answer.read()
+            return archive
     except urllib.error.HTTPError as error:
         text = error.read().decode(errors="replace")
         code = "PermissionError" if error.code == 403 else "RevisionUnavailable"

@@ -85,7 +85,7 @@ def _register(action: Action, text: str) -> str:
     definition = parse_json(text, "The task definition template", dict)
     known = {key: one for key, one in definition.items() if key not in _DESCRIBED and one}
     made = action.client("ecs").register_task_definition(**known)
-    return made["taskDefinition"]["taskDefinitionArn"]
+    return str(made["taskDefinition"]["taskDefinitionArn"])
 
 
 def _images(action: Action, name: str) -> dict[str, str]:

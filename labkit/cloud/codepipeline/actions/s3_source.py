@@ -51,7 +51,8 @@ def _key(action: Action) -> str:
 def _object(s3: Any, bucket: str, key: str, version: str | None) -> dict[str, Any]:
     extra = {"VersionId": version} if version else {}
     try:
-        return s3.get_object(Bucket=bucket, Key=key, **extra)
+        found: dict[str, Any] = s3.get_object(Bucket=bucket, Key=key, **extra)
+        return found
     except (s3.exceptions.NoSuchKey, s3.exceptions.ClientError) as error:
         if error.response["Error"]["Code"] not in ("NoSuchKey", "NoSuchVersion", "404"):
             raise

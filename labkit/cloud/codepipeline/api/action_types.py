@@ -156,7 +156,8 @@ def _counts(bounds: list[int]) -> dict[str, int]:
 
 def _properties(row: Row) -> list[dict[str, Any]]:
     if "properties" in row:
-        return row["properties"]
+        declared: list[dict[str, Any]] = row["properties"]
+        return declared
     secret = catalogue.secret_keys(row)
     keys = [*((key, True) for key in row["required"]), *((key, False) for key in row["optional"])]
     return [

@@ -131,7 +131,7 @@ class Control:
                 self._changed.notify_all()
         elif "health" in told:
             group, target, *health = told["health"]
-            self._health[group, target] = tuple(health)  # type: ignore[assignment]
+            self._health[group, target] = tuple(health)
             logger.info("target %s of %s is %s", target, group, health[0])
         else:
             for counted in told["counts"]:

@@ -220,7 +220,7 @@ def _state(group: Any, key: str, target: dict[str, Any]) -> tuple[str, str, str]
 def _drains(group: Any, target: dict[str, Any]) -> bool:
     """A target is shown as draining until the deregistration delay is over."""
     delay = float(group.attributes.get("deregistration_delay.timeout_seconds", 300))
-    return time.monotonic() < target["since"] + runtime.current().clock.wait_seconds(delay)
+    return bool(time.monotonic() < target["since"] + runtime.current().clock.wait_seconds(delay))
 
 
 def _is_loopback(address: str) -> bool:

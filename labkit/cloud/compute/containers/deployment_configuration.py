@@ -88,12 +88,14 @@ def most(service: Any) -> float:
     """How many tasks the service may have at once."""
     if service.deployment_controller["type"] != "ECS":
         return math.inf
-    return service.desired_count * _of(service, "maximumPercent") // 100
+    wanted: int = service.desired_count * _of(service, "maximumPercent") // 100
+    return wanted
 
 
 def least(service: Any) -> int:
     """How many of its tasks have to be healthy while it is deployed to."""
-    return math.ceil(service.desired_count * _of(service, "minimumHealthyPercent") / 100)
+    wanted: float = service.desired_count * _of(service, "minimumHealthyPercent") / 100
+    return math.ceil(wanted)
 
 
 def is_broken(service: Any, failed: int) -> bool:

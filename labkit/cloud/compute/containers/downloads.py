@@ -101,4 +101,4 @@ def _presigned(digest: str, region: str) -> str:
     keys = Credentials(own.access_key_id, own.secret_access_key)
     request = AWSRequest("GET", f"{lab.endpoint_url}/{bucket}/{quote(digest)}")
     S3SigV4QueryAuth(keys, "s3", region, expires=VALID_SECONDS).add_auth(request)
-    return request.url
+    return str(request.url)

@@ -103,7 +103,7 @@ def _secret(source: str, session: Session) -> str:
     arn = ":".join(parts[:7])
     text = session.client("secretsmanager").get_secret_value(SecretId=arn, **wanted)["SecretString"]
     if not key:
-        return text
+        return str(text)
     try:
         value = json.loads(text)[key]
     except (ValueError, KeyError, TypeError) as error:

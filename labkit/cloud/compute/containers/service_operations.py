@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from moto.ecs.exceptions import EcsClientException, InvalidParameterException
-from moto.ecs.models import EC2ContainerServiceBackend, Service, TaskSet
+from moto.ecs.models import EC2ContainerServiceBackend, Service
 
 from labkit.cloud.compute.containers import definitions, fleets, services
 from labkit.cloud.shared.service import named
@@ -25,7 +25,7 @@ def start() -> None:
         backend.update_task_set,
     )
 
-    def create_service(self: Any, *arguments: Any, **keywords: Any) -> Service:
+    def create_service(self: Any, *arguments: Any, **keywords: Any) -> Any:
         given = named(create, self, *arguments, **keywords)
         if given.get("launch_type") != "FARGATE":
             raise EcsClientException(
@@ -35,12 +35,12 @@ def start() -> None:
         definitions.complete_network(network)
         if given.get("task_definition_str"):
             _check(self, given["task_definition_str"], given.get("load_balancers"))
-        service: Any = create(**given)
+        service = create(**given)
         if service.task_definition:
             services.begin(self, service, service.task_definition, network or None)
         return service
 
-    def update_service(self: Any, service_properties: dict[str, Any]) -> Service:
+    def update_service(self: Any, service_properties: dict[str, Any]) -> Any:
         given = dict(service_properties)
         known = self._get_service(
             given.get("cluster") or "default", given["service"].split("/")[-1]
@@ -52,12 +52,12 @@ def start() -> None:
             )
         if given.get("task_definition"):
             _check(self, given["task_definition"], known.load_balancers)
-        service: Any = update(self, service_properties)
+        service = update(self, service_properties)
         services.change(self, service, given)
         return service
 
-    def delete_service(self: Any, cluster_name: str, service_name: str, force: bool) -> Service:
-        service: Any = delete(self, cluster_name, service_name, force)
+    def delete_service(self: Any, cluster_name: str, service_name: str, force: bool) -> Any:
+        service = delete(self, cluster_name, service_name, force)
         with fleets.lock:
             service.desired_count = 0
             for fleet in fleets.of(service):
@@ -65,14 +65,14 @@ def start() -> None:
         fleets.wake.set()
         return service
 
-    def create_task_set(self: Any, *arguments: Any, **keywords: Any) -> TaskSet:
+    def create_task_set(self: Any, *arguments: Any, **keywords: Any) -> Any:
         given = named(make_set, self, *arguments, **keywords)
         # moto would run the tasks of a scale itself, and once
         scale = given.pop("scale", None) or {"value": 100.0, "unit": "PERCENT"}
         if given.get("launch_type") not in (None, "FARGATE"):
             raise EcsClientException("The lab has no container instances; use launchType FARGATE")
         _check(self, given["task_definition"], given.get("load_balancers"))
-        made: Any = make_set(**given)
+        made = make_set(**given)
         made.scale, made.launch_type = scale, "FARGATE"
         service = self._get_service(made.cluster, made.service.split("/")[-1])
         services.add_set(self, service, made)
@@ -80,7 +80,7 @@ def start() -> None:
 
     def update_task_set(
         self: Any, cluster: str, service: str, task_set: str, scale: dict[str, Any]
-    ) -> TaskSet:
+    ) -> Any:
         changed: Any = scale_set(self, cluster, service, task_set, scale)
         with fleets.lock:
             owner = self._get_service(cluster, service.split("/")[-1])
@@ -88,7 +88,7 @@ def start() -> None:
         fleets.wake.set()
         return changed
 
-    def delete_task_set(self: Any, cluster: str, service: str, task_set: str) -> TaskSet:
+    def delete_task_set(self: Any, cluster: str, service: str, task_set: str) -> Any:
         dropped: Any = drop_set(self, cluster, service, task_set)
         with fleets.lock:
             dropped.fleet.end()

@@ -40,7 +40,7 @@ def start() -> None:
             task.running.begin()
         return tasks
 
-    def stop_task(self: Any, cluster_str: str, task_str: str, reason: str) -> Task:
+    def stop_task(self: Any, cluster_str: str, task_str: str, reason: str) -> Any:
         for task in self.tasks.get(self._get_cluster(cluster_str).name, {}).values():
             if task.id == task_str.split("/")[-1]:
                 task.running.stop(reason or "Task stopped by user", "UserInitiated")

@@ -66,7 +66,8 @@ class Running:
 
     @property
     def directory(self) -> Path:
-        return runtime.current().state_dir / "tasks" / self.task.id
+        directory: Path = runtime.current().state_dir / "tasks" / self.task.id
+        return directory
 
     @property
     def owner(self) -> str:
@@ -86,7 +87,7 @@ class Running:
     @property
     def is_unhealthy(self) -> bool:
         """Whether an essential container's health check has failed."""
-        return self.task.health_status == health.UNHEALTHY
+        return bool(self.task.health_status == health.UNHEALTHY)
 
     @property
     def is_healthy(self) -> bool:
@@ -97,7 +98,7 @@ class Running:
     @property
     def is_checked(self) -> bool:
         """Whether a health check has found an essential container healthy."""
-        return self.task.health_status == health.HEALTHY
+        return bool(self.task.health_status == health.HEALTHY)
 
     @property
     def seconds(self) -> float:

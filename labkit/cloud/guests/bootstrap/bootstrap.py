@@ -3,12 +3,16 @@
 Page: "Define Lambda function handler in Python" (AWS Lambda Developer Guide).
 """
 
+from __future__ import annotations
+
 import importlib
 import json
 import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
+from typing import Any
 
 END = "\x1e"
 
@@ -16,7 +20,7 @@ END = "\x1e"
 class Context:
     """The context object; its times are in milliseconds."""
 
-    def __init__(self, given, deadline):
+    def __init__(self, given: dict[str, str], deadline: float) -> None:
         self.aws_request_id = given["awsRequestId"]
         self.function_name = given["functionName"]
         self.function_version = given["functionVersion"]
@@ -27,11 +31,11 @@ class Context:
         self.identity = self.client_context = None
         self._deadline = deadline
 
-    def get_remaining_time_in_millis(self):
+    def get_remaining_time_in_millis(self) -> int:
         return max(0, int(self._deadline - time.time() * 1000))
 
 
-def load():
+def load() -> tuple[Callable[..., object], None] | tuple[None, dict[str, Any]]:
     module_name, _, name = os.environ["_HANDLER"].rpartition(".")
     sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
     try:
@@ -45,12 +49,12 @@ def load():
     return getattr(module, name), None
 
 
-def told(error):
+def told(error: BaseException) -> dict[str, Any]:
     trace = traceback.format_list(traceback.extract_tb(error.__traceback__)[1:])
     return {"errorMessage": str(error), "errorType": type(error).__name__, "stackTrace": trace}
 
 
-def main():
+def main() -> None:
     source = os.fdopen(int(os.environ.pop("LABKIT_EVENTS")), "r")
     sink = os.fdopen(int(os.environ.pop("LABKIT_ANSWERS")), "w")
     try:
@@ -60,10 +64,10 @@ def main():
     for line in source:
         given = json.loads(line)
         context = Context(given["context"], given["deadline"])
-        answer: dict = {}
+        answer: dict[str, Any] = {}
         try:
-            if broken:
-                answer = {"error": {**broken, "requestId": context.aws_request_id}}
+            if handler is None:
+                answer = {"error": {**(broken or {}), "requestId": context.aws_request_id}}
             else:
                 value = json.dumps(handler(given["event"], context))
                 answer = {"value": value}
