@@ -138,7 +138,7 @@ def too_long(target: str) -> list[Member]:
 def test_a_member_with_two_dots_is_refused(registry: Registry, members: list[Member]) -> None:
     task = registry.run(registry.push(layer(*members), Cmd=["true"]))
     assert task["stoppedReason"].startswith("CannotPullContainerError")
-    assert "leads out of the image" in task["stoppedReason"]
+    assert "leads outside the archive" in task["stoppedReason"]
 
 
 @pytest.mark.parametrize("kind", ["absolute", "climbing", "hard-linked", "by-steps", "too-long"])

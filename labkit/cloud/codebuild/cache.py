@@ -33,11 +33,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from labkit.cloud.codebuild.artifacts import pattern
 from labkit.cloud.codebuild.models import Build, Project, cache_directory
 from labkit.cloud.codebuild.preparation import Prepared
+from labkit.cloud.shared.archives import ArchiveError, restore
 from labkit.cloud.shared.clients import Session
 
 LOCAL_CUSTOM, LOCAL_DOCKER = "LOCAL_CUSTOM_CACHE", "LOCAL_DOCKER_LAYER_CACHE"
 _SIGNS = re.compile(r"[*?]")
-_FAILURES = (ClientError, BotoCoreError, Boto3Error, OSError, tarfile.TarError, EOFError)
+_FAILURES = (ClientError, BotoCoreError, Boto3Error, OSError, ArchiveError)
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,7 @@ class Cache:
                         continue
                     raise
                 archive.seek(0)
-                with tarfile.open(fileobj=archive) as found:
-                    count = self._unpack(found)
+                count = restore(archive, self._roots, self._skipped)
             self.say(f"Cache restored from s3://{self._bucket}/{key}: {count} file(s)")
             return
         self.say("Unable to download cache: there is none yet")
@@ -257,44 +257,8 @@ class Cache:
                 return str(name / path.relative_to(root))
         raise OSError(f"{path} is not one of the build's own")
 
-    def _unpack(self, archive: tarfile.TarFile) -> int:
-        """Put every member where it was; one that leads outside is left out, and said."""
-        count = 0
-        for member in archive:
-            root, _, rest = member.name.partition("/")
-            place = self._roots.get(root)
-            if place is None or not rest:
-                self.say(f"Skipping cache member {member.name}")
-                continue
-            member.name = rest
-            if not _stays(place, place / rest, member):
-                self.say(f"Skipping cache member {rest}: it leads outside")
-                continue
-            try:
-                archive.extract(member, place, filter="tar" if member.issym() else "data")
-                count += not member.isdir()
-            except tarfile.FilterError as error:
-                self.say(f"Skipping cache member {rest}: {error}")
-        return count
-
-
-def _stays(place: Path, path: Path, member: tarfile.TarInfo) -> bool:
-    """Whether a member would be made below `place`, whatever links earlier ones have made.
-
-    tarfile's own filters do not follow links that are too long to follow (CVE-2025-4517).
-    """
-    reached = [path.parent]
-    if member.islnk():
-        reached.append(place / member.linkname)
-    try:
-        for here in reached:
-            while not os.path.lexists(here):
-                here = here.parent
-            if not here.resolve(strict=True).is_relative_to(place.resolve()):
-                return False
-    except (OSError, RuntimeError):
-        return False
-    return True
+    def _skipped(self, name: str, why: str) -> None:
+        self.say(f"Skipping cache member {name}: {why}")
 
 
 def invalidate(project: Project) -> None:

@@ -1,26 +1,48 @@
-"""Zips and tars as artifacts and bundles travel: packed with their modes, unpacked with care.
+"""Zips and tars as artifacts, bundles and caches travel: packed with their modes, unpacked with care.
 
-An archive comes from a build, so from anybody: a member that would land outside the directory it is
-unpacked to (`..`, an absolute path, a link that leads out) is refused before anything is written.
+An archive comes from a build, so from anybody. The rules, the same for all of them (image layers,
+whose names and links begin at the image's root, add their own in `compute.containers.layers`):
+
+- a name with `..` in it is refused; a device or a pipe too;
+- a file is written below a directory that really lies below the destination, and never through a
+  link: links are made last, of the archive's own none is there before;
+- modes are kept but for setuid and its like; owners are not.
+
+tarfile's own filters are not used: they let long chains of links out (CVE-2025-4517), and the
+method `extract` of Python 3.11.0 to 3.11.3 has none.
 """
 
 from __future__ import annotations
 
 import errno
 import io
+import lzma
 import os
 import shutil
 import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 MAX_BYTES = 4 << 30
 _BLOCK = 1 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+# what zipfile, tarfile and the decompressors raise for archives that are none, or not whole
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    KeyError,
+    ValueError,
+    OverflowError,
+    RuntimeError,
+)
 
 
 class ArchiveError(Exception):
@@ -103,118 +125,218 @@ def unpack(
         ArchiveError: not an archive of that kind, too large, or a member that leads outside.
         OSError: the file system refused.
     """
-    destination.mkdir(parents=True, exist_ok=True)
-
-    def check_size(size: int) -> None:
-        if size > MAX_BYTES:
-            raise ArchiveError(f"it would unpack to more than {MAX_BYTES >> 30} GB")
-        has_room(size)
-
-    with body.open("rb") if isinstance(body, Path) else io.BytesIO(body) as file:
-        try:
-            if kind == "zip":
-                _unpack_zip(file, destination, check_size)
-            else:
-                _unpack_tar(file, destination, check_size)
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, KeyError) as error:
-            raise ArchiveError(f"not a readable {kind} archive: {error}") from error
+    tree, fill = _Tree(destination), _fill_from_zip if kind == "zip" else _fill_from_tar
+    with body.open("rb") if isinstance(body, Path) else io.BytesIO(body) as file, readable(kind):
+        fill(file, tree, has_room)
+        tree.make_links()
 
 
-def _unpack_zip(file: IO[bytes], destination: Path, check_size: Callable[[int], None]) -> None:
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        check_size(sum(member.file_size for member in members))
-        for member in members:
-            _check(member.filename)
-        links = []
-        for member in members:
-            mode = member.external_attr >> 16
-            path = destination / member.filename
-            if member.is_dir():
-                path.mkdir(parents=True, exist_ok=True)
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if stat.S_ISLNK(mode):
-                links.append((path, archive.read(member).decode()))
-                continue
-            with archive.open(member) as source, path.open("wb") as target:
-                shutil.copyfileobj(source, target, _BLOCK)
-            if mode & 0o777:
-                path.chmod(mode & 0o777)
-        # links last, so that no file is written through one
-        _make_links(destination, links)
+def restore(
+    file: IO[bytes], places: Mapping[str, Path], skipped: Callable[[str, str], None]
+) -> int:
+    """Put a tar's members back below directories that may hold files already.
+
+    What would land outside of them is left out. A link may lead anywhere, as it did when it was
+    kept: nothing is written through it.
+
+    Args:
+        places: the directories, by the first part of the members' names.
+        skipped: told the name of each member that is left out, and why.
+
+    Returns:
+        How many files and links there are now.
+
+    Raises:
+        ArchiveError: not a tar, or too large.
+        OSError: the file system refused.
+    """
+    trees, count = {name: _Tree(place) for name, place in places.items()}, 0
+    with readable("tar"), tarfile.open(fileobj=file) as archive:
+        for member in members(archive):
+            place, _, name = member.name.partition("/")
+            try:
+                if place not in trees or not name:
+                    raise ArchiveError("it belongs nowhere")
+                trees[place].add(archive, member, name)
+                count += member.isreg() or member.islnk()
+            except (ArchiveError, KeyError) as error:
+                skipped(member.name, str(error))
+    return count + sum(tree.make_links_anyhow(skipped) for tree in trees.values())
 
 
-def _unpack_tar(file: IO[bytes], destination: Path, check_size: Callable[[int], None]) -> None:
-    """Files first, then links: tarfile's own filters let long chains of links out (CVE-2025-4517)."""
-    links = []
-    with tarfile.open(fileobj=file) as archive:
-        members = archive.getmembers()
-        check_size(sum(member.size for member in members))
-        for member in members:
-            name = member.name.lstrip("/")
-            _check(name)
-            path = destination / name
-            if member.isdir():
-                path.mkdir(parents=True, exist_ok=True)
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if member.issym():
-                links.append((path, member.linkname))
-                continue
-            if not (member.isreg() or member.islnk()):
-                raise ArchiveError(f"the member {member.name!r} is a device")
-            if member.islnk():
-                _check(member.linkname.lstrip("/"))
-            # of a hard link, what it leads to: an earlier member
-            source = archive.extractfile(member)
-            if source is None:
-                raise ArchiveError(f"the link {member.name!r} leads outside the archive")
-            path.unlink(missing_ok=True)
-            with source, path.open("wb") as target:
-                shutil.copyfileobj(source, target, _BLOCK)
-            path.chmod(member.mode & 0o777)
-            os.utime(path, (member.mtime, member.mtime))
-        _make_links(destination, links)
+@contextmanager
+def readable(kind: str) -> Iterator[None]:
+    """Whatever is wrong with an archive that is read herein is an ArchiveError."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise ArchiveError(f"not a readable {kind} archive: {error}") from error
 
 
-def _check(name: str) -> None:
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or "\0" in name:
+def members(
+    archive: tarfile.TarFile, has_room: Callable[[int], None] = lambda size: None
+) -> list[tarfile.TarInfo]:
+    """A tar's members.
+
+    Raises:
+        ArchiveError: they are too large.
+    """
+    found = archive.getmembers()
+    _check_size(sum(member.size for member in found))
+    has_room(sum(member.size for member in found))
+    return found
+
+
+def parts(name: str) -> list[str]:
+    """The parts of a member's name, which begins at the directory that it is unpacked to.
+
+    Raises:
+        ArchiveError: it leads outside.
+    """
+    if ".." in name.replace("\\", "/").split("/") or "\0" in name:
         raise ArchiveError(f"the member {name!r} leads outside the archive")
+    return [part for part in name.split("/") if part not in ("", ".")]
 
 
-def _make_links(destination: Path, links: list[tuple[Path, str]]) -> None:
-    """Make all links; if one leads outside, through others perhaps, none of them stays."""
-    made: list[Path] = []
+def write(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    """Write a tar's file, or what a hard link leads to, an earlier member; `path` is in nobody's way.
+
+    Raises:
+        ArchiveError: it is a device or a pipe, or the hard link leads to no file.
+        OSError: the file system refused.
+    """
+    if not (member.isreg() or member.islnk()):
+        raise ArchiveError(f"the member {member.name!r} is a device or a pipe")
+    source = archive.extractfile(member)
+    if source is None:
+        raise ArchiveError(f"the link {member.name!r} leads to {member.linkname!r}: not a file")
+    with source, path.open("xb") as target:
+        shutil.copyfileobj(source, target, _BLOCK)
+    path.chmod(member.mode & 0o777)
+    os.utime(path, (member.mtime, member.mtime))
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_BYTES:
+        raise ArchiveError(f"it would unpack to more than {MAX_BYTES >> 30} GB")
+
+
+def _fill_from_zip(file: IO[bytes], tree: _Tree, has_room: Callable[[int], None]) -> None:
+    with zipfile.ZipFile(file) as archive:
+        found = archive.infolist()
+        _check_size(sum(member.file_size for member in found))
+        has_room(sum(member.file_size for member in found))
+        for member in found:
+            if PurePosixPath(member.filename).is_absolute():
+                raise ArchiveError(f"the member {member.filename!r} leads outside the archive")
+            parts(member.filename)
+        for member in found:
+            mode = member.external_attr >> 16
+            if member.is_dir():
+                tree.directory(member.filename)
+            elif stat.S_ISLNK(mode):
+                tree.link(member.filename, archive.read(member).decode())
+            else:
+                path = tree.free_path(member.filename)
+                with archive.open(member) as source, path.open("xb") as target:
+                    shutil.copyfileobj(source, target, _BLOCK)
+                if mode & 0o777:
+                    path.chmod(mode & 0o777)
+
+
+def _fill_from_tar(file: IO[bytes], tree: _Tree, has_room: Callable[[int], None]) -> None:
+    with tarfile.open(fileobj=file) as archive:
+        for member in members(archive, has_room):
+            if member.islnk():
+                parts(member.linkname)
+            tree.add(archive, member, member.name)
+
+
+class _Tree:
+    """A directory that members are written below: never through a link, whatever is there."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(parents=True, exist_ok=True)
+        self.root = root.resolve()
+        self._known: set[Path] = {self.root}  # directories that really lie in it
+        self._links: list[tuple[Path, str]] = []
+
+    def add(self, archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> None:
+        """Write a tar's member, or note it if it is a link."""
+        if member.isdir():
+            self.directory(name)
+        elif member.issym():
+            self.link(name, member.linkname)
+        else:
+            write(archive, member, self.free_path(name))
+
+    def directory(self, name: str) -> None:
+        self._make(self.root.joinpath(*parts(name)))
+
+    def link(self, name: str, target: str) -> None:
+        """Note a link, which is made when everything else is there."""
+        self._links.append((self._path(name), target))
+
+    def free_path(self, name: str) -> Path:
+        """Where a file goes; what was there is gone, unless it is a directory."""
+        path = self._path(name)
+        path.unlink(missing_ok=True)
+        return path
+
+    def _path(self, name: str) -> Path:
+        found = parts(name)
+        if not found:
+            raise ArchiveError(f"the member {name!r} has no name")
+        path = self.root.joinpath(*found)
+        self._make(path.parent)
+        return path
+
+    def _make(self, directory: Path) -> None:
+        if directory in self._known:
+            return
+        here = directory
+        while not os.path.lexists(here):
+            here = here.parent
+        if not _leads_below(self.root, here):
+            raise ArchiveError(f"it leads outside, by the link {here.name!r}")
+        directory.mkdir(parents=True, exist_ok=True)
+        self._known.add(directory)
+
+    def make_links(self) -> None:
+        """Make all links; if one leads outside, through others perhaps, none of them stays."""
+        made: list[Path] = []
+        try:
+            for path, target in self._links:
+                if Path(target).is_absolute() or path.exists():
+                    raise ArchiveError(f"the link {path.name!r} leads outside, or is there twice")
+                path.symlink_to(target)
+                made.append(path)
+            for path in made:
+                if not _leads_below(self.root, path):
+                    raise ArchiveError(f"the link {path.name!r} leads outside the archive")
+        except (ArchiveError, OSError, ValueError) as error:
+            for path in made:
+                path.unlink()
+            raise ArchiveError(str(error)) from error
+
+    def make_links_anyhow(self, skipped: Callable[[str, str], None]) -> int:
+        """Make each link that can be made, wherever it leads; returns how many."""
+        count = 0
+        for path, target in self._links:
+            try:
+                path.unlink(missing_ok=True)
+                path.symlink_to(target)
+                count += 1
+            except (OSError, ValueError) as error:
+                skipped(str(path.relative_to(self.root)), f"it is no link any more: {error}")
+        return count
+
+
+def _leads_below(root: Path, path: Path) -> bool:
+    """Whether a path leads to a place below `root`, which may not be there yet."""
     try:
-        for path, target in links:
-            if Path(target).is_absolute() or path.exists():
-                raise ArchiveError(f"the link {path.name!r} leads outside, or is there twice")
-            path.symlink_to(target)
-            made.append(path)
-    except (ArchiveError, OSError) as error:
-        for path in made:
-            path.unlink()
-        raise ArchiveError(str(error)) from error
-    _check_links(destination, made)
-
-
-def _check_links(destination: Path, links: list[Path]) -> None:
-    root = destination.resolve()
-    try:
-        for path in links:
-            if not _resolved(path).is_relative_to(root):
-                raise ArchiveError(f"the link {path.name!r} leads outside the archive")
-    except (ArchiveError, RuntimeError, OSError) as error:  # RuntimeError: a circle of links
-        for path in links:
-            path.unlink(missing_ok=True)
-        raise ArchiveError(str(error)) from error
-
-
-def _resolved(path: Path) -> Path:
-    """Where a path leads, which may not be there; one that is too long to follow raises OSError."""
-    try:
-        return path.resolve(strict=True)
+        return path.resolve(strict=True).is_relative_to(root)
     except FileNotFoundError:
-        return path.resolve()
+        return path.resolve().is_relative_to(root)
+    except (RuntimeError, OSError):  # a circle of links, or too many to follow
+        return False

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tarfile
-import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from typing import Any
 from moto.ecr.models import ECRBackend, Image
 
 from labkit.cloud.compute.containers import downloads, layers
-from labkit.cloud.compute.containers.layers import LayerError
+from labkit.cloud.shared.archives import ArchiveError
 from labkit.cloud.shared.clients import Session
 from labkit.cloud.shared.service import AWSError
 
@@ -26,8 +24,6 @@ _URI = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com/"
     r"(?P<repository>[^:@]+)(?::(?P<tag>[^@]+))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
-
-_UNREADABLE = (OSError, tarfile.TarError, EOFError, zlib.error, LayerError)
 
 
 class ImageError(Exception):
@@ -154,7 +150,7 @@ def pull(uri: str, session: Session, destination: Path) -> Unpacked:
                 layers.unpack(file, destination)
         with downloads.fetched(session, found.groupdict(), manifest["config"]["digest"]) as file:
             whole = json.loads(file.read_bytes())
-    except (*_UNREADABLE, ValueError) as error:
+    except (ArchiveError, OSError, ValueError) as error:
         raise ImageError(f"CannotPullContainerError: {uri}: {error}") from error
     if whole.get("os", "linux") != "linux":
         raise ImageError(f"CannotPullContainerError: {uri} is of platform {whole['os']}, not linux")

@@ -2,8 +2,8 @@
 
 A layer comes from anybody. Each name is taken to begin at the image's root, as a container runtime
 takes it; every link is written anew so that it leads to a place below that root, however the machine
-follows it. So nothing that is made through a link later is made outside either. (tarfile's own
-filters do not hold in all Pythons that the lab runs in: CVE-2025-4517.)
+follows it. So nothing that is made through a link later is made outside either. All else is as
+for other archives: see `labkit.cloud.shared.archives`.
 
 Format: the OCI's "image-spec", layer.md (whiteouts, changesets).
 """
@@ -16,43 +16,36 @@ import shutil
 import tarfile
 from pathlib import Path, PurePosixPath
 
-from labkit.cloud.shared.archives import MAX_BYTES
+from labkit.cloud.shared.archives import ArchiveError, members, parts, readable, write
 
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
-_BLOCK = 1 << 20
-
-
-class LayerError(Exception):
-    """A layer that cannot be unpacked, or must not be."""
 
 
 def unpack(layer: Path, root: Path) -> None:
     """Lay one layer over those that are below `root`, which exists.
 
     Raises:
-        LayerError: a name with `..`, a device, a link that leads nowhere, or too much.
-        OSError, tarfile.TarError, EOFError, zlib.error: not a tar, or the file system refused.
+        ArchiveError: not a tar, a name with `..`, a device, a link that leads nowhere, or too much.
+        OSError: the file system refused.
     """
     root = root.resolve(strict=True)
-    with tarfile.open(layer) as archive:
-        members = archive.getmembers()
-        if sum(member.size for member in members) > MAX_BYTES:
-            raise LayerError(f"it would unpack to more than {MAX_BYTES >> 30} GB")
+    with readable("tar"), tarfile.open(layer) as archive:
+        found = members(archive)
         # a whiteout hides what lower layers have, not what this one brings
-        for member in members:
+        for member in found:
             if PurePosixPath(member.name).name.startswith(_WHITEOUT):
-                _hide(root, _parts(member.name))
-        for member in members:
-            parts = _parts(member.name)
-            if parts and not parts[-1].startswith(_WHITEOUT):
-                _write(archive, member, root, parts)
+                _hide(root, parts(member.name))
+        for member in found:
+            names = parts(member.name)
+            if names and not names[-1].startswith(_WHITEOUT):
+                _write(archive, member, root, names)
 
 
 def inside(root: Path, name: str) -> Path:
     """Where a path of the image lies below `root`: `..` never leads above it.
 
     Raises:
-        LayerError: through links it would be elsewhere.
+        ArchiveError: through links it would be elsewhere.
     """
     path = root / posixpath.normpath(f"/{name}").lstrip("/")
     _checked(root.resolve(strict=True), path.resolve())
@@ -61,54 +54,47 @@ def inside(root: Path, name: str) -> Path:
 
 def _checked(root: Path, path: Path) -> Path:
     if not path.is_relative_to(root):
-        raise LayerError(f"{path.name!r} leads out of the image")
+        raise ArchiveError(f"{path.name!r} leads out of the image")
     return path
 
 
-def _parts(name: str) -> list[str]:
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if ".." in parts or "\0" in name:
-        raise LayerError(f"the member {name!r} leads out of the image")
-    return parts
-
-
-def _directory(root: Path, parts: list[str]) -> Path:
+def _directory(root: Path, names: list[str]) -> Path:
     """The real place of a directory of the image; it is made where it is not there."""
     here = root
-    for part in parts:
+    for part in names:
         try:
             # a link may lead to what a later layer makes
             here = _checked(root, (here / part).resolve())
             here.mkdir(parents=True, exist_ok=True)
             here = _checked(root, here.resolve(strict=True))
         except RuntimeError as error:  # so Python calls a circle of links
-            raise LayerError(f"{'/'.join(parts)!r} leads round in a circle") from error
+            raise ArchiveError(f"{'/'.join(names)!r} leads round in a circle") from error
     return here
 
 
-def _hide(root: Path, parts: list[str]) -> None:
-    directory = root.joinpath(*parts[:-1])
+def _hide(root: Path, names: list[str]) -> None:
+    directory = root.joinpath(*names[:-1])
     if not directory.is_dir():
         return
-    directory = _directory(root, parts[:-1])
-    if parts[-1] == _OPAQUE:
+    directory = _directory(root, names[:-1])
+    if names[-1] == _OPAQUE:
         for path in list(directory.iterdir()):
             _remove(path)
-    elif (name := parts[-1].removeprefix(_WHITEOUT)) not in ("", ".", ".."):
+    elif (name := names[-1].removeprefix(_WHITEOUT)) not in ("", ".", ".."):
         _remove(directory / name)
 
 
-def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, root: Path, parts: list[str]) -> None:
-    path = _directory(root, parts[:-1]) / parts[-1]
+def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, root: Path, names: list[str]) -> None:
+    path = _directory(root, names[:-1]) / names[-1]
     if member.isdir():
         if path.is_symlink() or not path.is_dir():
             _remove(path)
             path.mkdir()
         path.chmod(member.mode & 0o777 | 0o700)  # its owner has to be able to remove it
         return
-    source = root.joinpath(*_parts(member.linkname)) if member.islnk() else None
+    source = root.joinpath(*parts(member.linkname)) if member.islnk() else None
     if source is not None:
-        source = _directory(root, _parts(member.linkname)[:-1]) / source.name
+        source = _directory(root, parts(member.linkname)[:-1]) / source.name
         if source == path:
             return
     _remove(path)
@@ -119,17 +105,11 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, root: Path, parts:
         path.symlink_to(_target(root, path, _absolute(root, source)))
     elif source is not None:
         if not source.is_file():
-            raise LayerError(f"the link {member.name!r} leads to {member.linkname!r}: not a file")
+            raise ArchiveError(f"the link {member.name!r} leads to {member.linkname!r}: not a file")
         os.link(source, path)
-    elif member.isreg():
-        content = archive.extractfile(member)
-        assert content is not None
-        with path.open("xb") as target:
-            shutil.copyfileobj(content, target, _BLOCK)
-        path.chmod(member.mode & 0o777 | 0o600)
-        os.utime(path, (member.mtime, member.mtime))
     else:
-        raise LayerError(f"the member {member.name!r} is a device or a pipe")
+        write(archive, member, path)
+        path.chmod(member.mode & 0o777 | 0o600)
 
 
 def _target(root: Path, link: Path, target: str) -> str:
