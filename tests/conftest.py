@@ -13,6 +13,7 @@ import pytest
 from botocore.config import Config
 
 from labkit.cloud.front import launcher
+from tests.tracebacks import Logs
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,23 @@ def share_downloads(state_dir: Path) -> None:
     DOWNLOADS.mkdir(parents=True, exist_ok=True)
     state_dir.mkdir(parents=True, exist_ok=True)
     (state_dir / "cache").symlink_to(DOWNLOADS, target_is_directory=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lab_logs() -> Iterator[Logs]:
+    """The logs of all labs that this test run starts."""
+    logs = Logs()
+    with logs.watched():
+        yield logs
+    assert not (found := logs.tracebacks()), "\n".join(found)  # of labs that have ended by now
+
+
+@pytest.fixture(autouse=True)
+def no_traceback(lab_logs: Logs) -> Iterator[None]:
+    """Fail the test in whose time a lab's log got a traceback."""
+    yield
+    if found := lab_logs.tracebacks():
+        pytest.fail("a traceback in the lab's log:\n" + "\n".join(found), pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ import time
 import uuid
 from collections import defaultdict, deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from moto.events.models import Rule, events_backends
 from moto.events.utils import EventTemplateParser
 
-from labkit.cloud.shared import clients
+from labkit.cloud.shared import clients, threads
 
 EVENTS = "events.amazonaws.com"
 logger = logging.getLogger(__name__)
@@ -85,8 +85,44 @@ class Changes:
 
 
 changes = Changes()
-_events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-_calls = ThreadPoolExecutor(8, thread_name_prefix="eventbridge-target")
+_events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+_calls = threads.Queue(8, "eventbridge-target")
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One event on its way to one target of a rule."""
+
+    rule: Rule
+    target: dict[str, Any]
+    event: Event
+
+    def make(self) -> None:
+        """Call the target; what AWS or the lab refuses is noted as not delivered."""
+        arn, started = self.target["Arn"], time.monotonic()
+        service = arn.split(":")[2]
+        call = _TARGETS.get(service)
+        try:
+            if call is None:
+                raise NotImplementedError(f"the lab does not call targets of {service}")
+            call(self.rule, self.target, _input(self.target, self.event))
+        except (ClientError, BotoCoreError, NotImplementedError, KeyError) as error:
+            self.not_delivered(error)
+            return
+        milliseconds = 1000 * (time.monotonic() - started)
+        logger.info("rule %s called %s in %.0f ms", self.rule.name, arn, milliseconds)
+
+    def not_delivered(self, error: Exception) -> None:
+        """EventBridge retries for a day and then drops the event; a lab says so at once.
+
+        AWS page: "Monitoring Amazon EventBridge", FailedInvocations.
+        """
+        arn = self.target["Arn"]
+        logger.error("rule %s, target %s: not delivered: %s", self.rule.name, arn, error)
+        cloudwatch = _as_eventbridge(self.rule, "cloudwatch")
+        metric = {"MetricName": "FailedInvocations", "Value": 1.0, "Unit": "Count"}
+        named = {"Dimensions": [{"Name": "RuleName", "Value": self.rule.name}]}
+        cloudwatch.put_metric_data(Namespace="AWS/Events", MetricData=[{**metric, **named}])
 
 
 class _Lines:
@@ -97,9 +133,9 @@ class _Lines:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[str, deque[Callable[[], None]]] = {}
+        self._waiting: dict[str, deque[_Call]] = {}
 
-    def add(self, target: str, call: Callable[[], None]) -> None:
+    def add(self, target: str, call: _Call) -> None:
         """Call when all that was added before for that target has been called."""
         with self._lock:
             line = self._waiting.get(target)
@@ -107,7 +143,7 @@ class _Lines:
                 line.append(call)
                 return
             self._waiting[target] = deque([call])
-        _calls.submit(self._serve, target)
+        _calls.add(partial(self._serve, target), failed=call.not_delivered)
 
     def _serve(self, target: str) -> None:
         while True:
@@ -117,10 +153,7 @@ class _Lines:
                     del self._waiting[target]
                     return
                 call = line.popleft()
-            try:
-                call()
-            except Exception:
-                logger.exception("target %s", target)
+            threads.attempt(call.make, name=f"target {target}", failed=call.not_delivered)
 
 
 _lines = _Lines()
@@ -129,45 +162,28 @@ _lines = _Lines()
 def start() -> None:
     """Start the worker that matches rules, and take moto's own PutEvents through it too."""
     Rule.send_to_targets = _send_to_targets  # type: ignore[method-assign,assignment]
-    threading.Thread(target=_match_events, name="eventbridge", daemon=True).start()
+    threads.repeat(_match_next_event, name="eventbridge")
 
 
-def _match_events() -> None:
-    while (event := _events.get()) is not None:
-        bus = events_backends[event["account"]][event["region"]].event_buses["default"]
-        for rule in list(bus.rules.values()):
-            try:
-                _send_to_targets(rule, event)
-            except Exception:
-                logger.exception("rule %s", rule.arn)
+def _match_next_event() -> None:
+    event = _events.get()
+    bus = events_backends[event["account"]][event["region"]].event_buses["default"]
+    for rule in list(bus.rules.values()):
+        match = partial(_send_to_targets, rule, event)
+        threads.attempt(match, name=f"rule {rule.arn}", failed=partial(_not_matched, rule))
+
+
+def _not_matched(rule: Rule, error: Exception) -> None:
+    for target in list(rule.targets):
+        _Call(rule, target, {}).not_delivered(error)
 
 
 def _send_to_targets(rule: Rule, original_event: Any, transform_input: bool = True) -> None:
     if rule.state != "ENABLED" or not rule.event_pattern.matches_event(original_event):
         return
     for target in list(rule.targets):
-        call = partial(_call_target, rule, copy.deepcopy(target), copy.deepcopy(original_event))
+        call = _Call(rule, copy.deepcopy(target), copy.deepcopy(original_event))
         _lines.add(f"{rule.arn} {target['Id']}", call)
-
-
-def _call_target(rule: Rule, target: dict[str, Any], event: Event) -> None:
-    service = target["Arn"].split(":")[2]
-    call = _TARGETS.get(service)
-    started = time.monotonic()
-    try:
-        if call is None:
-            raise NotImplementedError(f"the lab does not call targets of {service}")
-        call(rule, target, _input(target, event))
-    except (ClientError, BotoCoreError, NotImplementedError, KeyError) as error:
-        # EventBridge retries for a day and then drops the event; a lab says so at once.
-        logger.error("rule %s, target %s: not delivered: %s", rule.name, target["Arn"], error)
-    else:
-        logger.info(
-            "rule %s called %s in %.0f ms",
-            rule.name,
-            target["Arn"],
-            1000 * (time.monotonic() - started),
-        )
 
 
 def _input(target: dict[str, Any], event: Event) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from labkit.cloud.codebuild.models import Build
 from labkit.cloud.codebuild.preparation import Prepared
+from labkit.cloud.shared import threads
 
 GIGABYTE = 1 << 30
 LIMIT = "LABKIT_BUILD_DISK_GB"  # a smaller disk for all builds
@@ -46,8 +47,7 @@ def watched(build: Build, prepared: Prepared, say: Callable[[str], None]) -> Ite
                 say(f"No space left on device: the build has written {gigabytes:.1f} GB")
                 prepared.interrupt()
 
-    watcher = threading.Thread(target=look, name=f"disk of {build.id}", daemon=True)
-    watcher.start()
+    threads.start(look, name=f"disk of {build.id}", failed=build.break_off)
     try:
         yield
     finally:

@@ -14,7 +14,7 @@ import gzip
 import logging
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud.monitoring.log_streams import LONGEST_EVENT, LineFile, install
+from labkit.cloud.shared import threads
 from labkit.cloud.shared.clients import Session
 
 logger = logging.getLogger(__name__)
@@ -43,27 +44,37 @@ class BuildLog:
         self._lock = threading.RLock()
         self._opening: threading.Thread | None = None
 
-    def open(self, session: Session, group: str, stream: str, account: str) -> None:
+    def open(
+        self,
+        session: Session,
+        group: str,
+        stream: str,
+        account: str,
+        *,
+        first: str,
+        failed: Callable[[Exception], object],
+    ) -> None:
         """Show the log in CloudWatch Logs, from a thread of its own.
 
         A role that may not write logs does not fail the build: it only leaves no log.
+
+        Args:
+            first: the build agent's first line; a stream is shown by its first event.
+            failed: takes any other error than AWS's.
         """
+        self.agent(first)
 
         def show() -> None:
             try:
                 client = session.client("logs")
                 _create(client, group, stream)
                 install(group, stream, self.file, account=account, region=session.region)
-                first = {
-                    "timestamp": self.file.time_at(0),
-                    "message": self.file.read(0, 200).decode("utf-8", "replace"),
-                }
-                client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[first])
+                event = {"timestamp": self.file.time_at(0), "message": first}
+                client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
             except (ClientError, BotoCoreError) as error:
                 logger.warning("no log for %s/%s: %s", group, stream, error)
 
-        self._opening = threading.Thread(target=show, name=f"log {stream}", daemon=True)
-        self._opening.start()
+        self._opening = threads.start(show, name=f"log {stream}", failed=failed)
 
     def mask(self, values: Iterable[str]) -> None:
         """Show `***` in place of these values from now on."""

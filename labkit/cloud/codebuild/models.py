@@ -163,13 +163,14 @@ class Build:
     shard: tuple[int, int] | None = None  # which of how many builds of a fan-out
     # of the first build of a batch: takes the buildspec's text, and a function that logs
     read_batchspec: Callable[[str, Callable[[str], None]], None] | None = None
-    halted: str | None = None  # STOPPED or TIMED_OUT, as soon as it is known
+    halted: str | None = None  # STOPPED, TIMED_OUT or FAULT, as soon as it is known
+    fault: str = ""  # what broke in the lab itself
     over: threading.Event = field(default_factory=threading.Event)
     _on_halt: list[Callable[[], object]] = field(default_factory=list)
     _halting: threading.Lock = field(default_factory=threading.Lock)
 
     def halt(self, status: str) -> None:
-        """End the build before its time, at once: STOPPED or TIMED_OUT."""
+        """End the build before its time, at once: STOPPED, TIMED_OUT or FAULT."""
         with self._halting:
             if self.halted or self.over.is_set():
                 return
@@ -177,6 +178,12 @@ class Build:
             ending = self._on_halt[::-1]  # the shell before the search for what escaped it
         for end in ending:
             end()
+
+    def break_off(self, error: Exception) -> None:
+        """End the build as FAULT, at once: something broke that is neither its own nor AWS's answer."""
+        if not self.over.is_set():
+            self.fault = self.fault or repr(error)
+            self.halt("FAULT")
 
     def on_halt(self, end: Callable[[], object]) -> None:
         """Have `end` called when the build is halted, or now if it has been."""

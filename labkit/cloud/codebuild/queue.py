@@ -11,11 +11,12 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from labkit.cloud.codebuild import metrics
 from labkit.cloud.codebuild.models import Build
 from labkit.cloud.codebuild.runner import Runner
-from labkit.cloud.shared import runtime
+from labkit.cloud.shared import runtime, threads
 
 WORKERS = max(2, os.cpu_count() or 2)  # builds that run at once in the whole lab
 
@@ -53,12 +54,16 @@ def add(build: Build, then: Callable[[], object]) -> None:
     """
     minutes = build.settings.get("queuedTimeoutInMinutes", 480)
     seconds = runtime.current().clock.wait_seconds(60 * minutes)
-    patience = threading.Timer(seconds, build.halt, ("TIMED_OUT",))
-    patience.daemon = True
-    place = _Place(build, Runner(build), patience, then)
+    runner = Runner(build)
+    patience = threads.after(
+        seconds,
+        lambda: build.halt("TIMED_OUT"),
+        name=f"patience of {build.id}",
+        failed=build.break_off,
+    )
+    place = _Place(build, runner, patience, then)
     with _lock:
         _waiting.append(place)
-    patience.start()
     build.on_halt(lambda: _leave(place))
     _start_next()
 
@@ -75,8 +80,8 @@ def _start_next() -> None:
             taken[place.project] += 1
             _waiting.remove(place)
             _running.append(place)
-            name = f"build {place.build.id}"
-            threading.Thread(target=_run, args=(place,), name=name, daemon=True).start()
+            build = place.build
+            threads.start(partial(_run, place), name=f"build {build.id}", failed=build.break_off)
 
 
 def _run(place: _Place) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from labkit.cloud.codebuild.models import Build, Phase, PhaseFailed, codebuild_b
 from labkit.cloud.codebuild.preparation import Prepared, prepare
 from labkit.cloud.codebuild.reports.processing import process as process_reports
 from labkit.cloud.codebuild.shell import Shell
-from labkit.cloud.shared import clients, runtime
+from labkit.cloud.shared import clients, runtime, threads
 from labkit.cloud.shared.clients import Session
 
 logger = logging.getLogger(__name__)
@@ -86,24 +85,34 @@ class Runner:
     def run(self) -> None:
         """Walk the build to its end; nothing is raised."""
         build = self.build
-        build.on_halt(self._kill)
-        minutes = build.settings.get("timeoutInMinutes", 60)
-        seconds = runtime.current().clock.work_seconds(60 * minutes)
-        timer = threading.Timer(seconds, build.halt, ("TIMED_OUT",))
-        timer.daemon = True
-        timer.start()
         try:
-            self._close_phase(build.halted or "SUCCEEDED")  # QUEUED
-            self._run()
+            build.on_halt(self._kill)
+            with self._time_limit():
+                self._close_phase(build.halted or "SUCCEEDED")  # QUEUED
+                self._run()
         except _Halted:
             pass
         except Exception as error:
             logger.exception("build %s", build.id)
-            self.outcome = "FAULT"
-            self._close_phase("FAULT", "INTERNAL_ERROR", repr(error))
+            build.break_off(error)
+            self._close_phase("FAULT", *self._why_halted())
+        finally:
+            self._finish()
+
+    @contextmanager
+    def _time_limit(self) -> Iterator[None]:
+        build = self.build
+        minutes = build.settings.get("timeoutInMinutes", 60)
+        timer = threads.after(
+            runtime.current().clock.work_seconds(60 * minutes),
+            lambda: build.halt("TIMED_OUT"),
+            name=f"timeout of {build.id}",
+            failed=build.break_off,
+        )
+        try:
+            yield
         finally:
             timer.cancel()
-            self._finish()
 
     def cancel(self) -> None:
         """End a build that was halted while it was queued."""
@@ -147,9 +156,17 @@ class Runner:
             status, code, message = "FAILED", failed.code, failed.message
         if build.halted:
             status = build.halted
-            timed_out = status == "TIMED_OUT"
-            code, message = ("BUILD_TIMED_OUT", "Build has timed out. ") if timed_out else ("", "")
+            code, message = self._why_halted()
         self._close_phase(status, code, message)
+
+    def _why_halted(self) -> tuple[str, str]:
+        """The status code and the message of what ended the build before its time."""
+        match self.build.halted:
+            case "TIMED_OUT":
+                return "BUILD_TIMED_OUT", "Build has timed out. "
+            case "FAULT":
+                return "INTERNAL_ERROR", self.build.fault
+        return "", ""
 
     def _close_phase(self, status: str, code: str = "", message: str = "") -> None:
         phase = self.build.phases[-1]
@@ -169,15 +186,18 @@ class Runner:
         build = self.build
         role, principal = build.settings["serviceRole"], build.managed_by or CODEBUILD
         session = assume_service_role(role, build.project.arn, principal)
+        where = "Running on CodeBuild On-demand, in the lab"
         if build.logs_enabled:
-            self.log.open(session, build.log_group, build.log_stream, build.account)
+            place = (build.log_group, build.log_stream, build.account)
+            self.log.open(session, *place, first=where, failed=build.break_off)
+        else:
+            self.log.agent(where)
         self._tell_of_environment()
         self.log.agent("Waiting for agent ping")
         return session
 
     def _tell_of_environment(self) -> None:
         environment = self.build.settings["environment"]
-        self.log.agent("Running on CodeBuild On-demand, in the lab")
         self.log.agent(f"The image {environment['image']} is not run: the tools are this machine's")
         self.log.agent(Guest(self.directory).description)
         if environment.get("privilegedMode"):
@@ -301,15 +321,28 @@ class Runner:
 
     def _finish(self) -> None:
         build = self.build
-        if self.prepared is not None:
-            self.prepared.close()
-        runtime.current().processes.end(build.owner, grace_seconds=0.5)
+        last = build.phases[-1]
+        try:
+            self._let_go()
+        except Exception as error:
+            logger.exception("the end of build %s", build.id)
+            build.break_off(error)
         build.phases.append(Phase("COMPLETED"))
-        self._keep_log()
+        if build.fault:  # also of what broke between two phases
+            last.contexts = [{"statusCode": "INTERNAL_ERROR", "message": build.fault}]
         build.status, build.ended = build.halted or self.outcome, now()
         build.over.set()
         events.build_changed(build)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _let_go(self) -> None:
+        build = self.build
+        if self.prepared is not None:
+            self.prepared.close()
+        runtime.current().processes.end(build.owner, grace_seconds=0.5)
+        if build.fault:
+            self.log.agent(f"The lab's own error ended the build: {build.fault}")
+        self._keep_log()
 
 
 class _Halted(Exception):

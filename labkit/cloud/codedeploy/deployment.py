@@ -6,7 +6,7 @@ AWS page: "Redeploy and roll back a deployment with CodeDeploy".
 from __future__ import annotations
 
 import logging
-import threading
+from functools import partial
 
 from labkit.cloud.codedeploy import events
 from labkit.cloud.codedeploy.models import (
@@ -20,6 +20,7 @@ from labkit.cloud.codedeploy.strategies import bluegreen, containers, functions,
 from labkit.cloud.codedeploy.strategies.bluegreen import BlueGreen
 from labkit.cloud.codedeploy.strategies.containers import Containers
 from labkit.cloud.codedeploy.strategies.servers import Servers
+from labkit.cloud.shared import threads
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +35,11 @@ def start(backend: CodeDeployBackend, group: Group, deployment: Deployment) -> N
         deployment.options = group.declared.get("blueGreenDeploymentConfiguration")
     backend.deployments[deployment.id] = deployment
     group.active, group.last_attempt = deployment.id, deployment.id
-    threading.Thread(
-        target=_run, args=(backend, group, deployment), name=deployment.id, daemon=True
-    ).start()
+    threads.start(
+        partial(_run, backend, group, deployment),
+        name=deployment.id,
+        failed=partial(_break_off, backend, group, deployment),
+    )
 
 
 def run_beside(
@@ -56,6 +59,9 @@ def run_beside(
         deployment.error = dict(_MANUAL_STOP)
     except DeploymentFailed as failed:
         deployment.error = {"code": failed.code, "message": failed.message}
+    except Exception as broken:
+        logger.exception("deployment %s", deployment.id)
+        deployment.error = _internal_error(broken)
     deployment.completed = now()
     stopped = "Stopped" if deployment.stopping else "Failed"
     deployment.status = stopped if deployment.error else "Succeeded"
@@ -75,8 +81,23 @@ def _run(backend: CodeDeployBackend, group: Group, deployment: Deployment) -> No
         error = {"code": failed.code, "message": failed.message}
     except Exception as broken:
         logger.exception("deployment %s", deployment.id)
-        error = {"code": "INTERNAL_ERROR", "message": repr(broken)}
+        error = _internal_error(broken)
     _end(backend, group, deployment, error)
+
+
+def _internal_error(broken: Exception) -> dict[str, str]:
+    return {"code": "INTERNAL_ERROR", "message": repr(broken)}
+
+
+def _break_off(
+    backend: CodeDeployBackend, group: Group, deployment: Deployment, broken: Exception
+) -> None:
+    """End a deployment when not even its end went well."""
+    if group.active == deployment.id:
+        group.active = None
+    deployment.error, deployment.completed = _internal_error(broken), now()
+    deployment.status = "Failed"
+    events.deployment_changed(backend, deployment)
 
 
 def _deploy(backend: CodeDeployBackend, group: Group, deployment: Deployment) -> None:

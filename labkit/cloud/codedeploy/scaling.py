@@ -10,8 +10,7 @@ AWS page: "Integrating CodeDeploy with Amazon EC2 Auto Scaling".
 from __future__ import annotations
 
 import logging
-import threading
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup
@@ -19,6 +18,7 @@ from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup
 from labkit.cloud.codedeploy import deployment as engine
 from labkit.cloud.codedeploy.models import Deployment, Group, codedeploy_backends
 from labkit.cloud.codedeploy.strategies.servers import scaling_groups
+from labkit.cloud.shared import threads
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +41,11 @@ def start() -> None:
                 for state in made:
                     state.lifecycle_state = WAITING
                 tries = getattr(self, "labkit_tries", 0)
-                threading.Thread(
-                    target=_bring_in, args=(self, group, made, tries), daemon=True
-                ).start()
+                threads.start(
+                    partial(_bring_in, self, group, made, tries),
+                    name=f"launch in {self.name}",
+                    failed=partial(_let_out, self, made, tries),
+                )
 
     @wraps(register)
     def update_attached_target_groups(self: Any, group_name: str) -> None:
@@ -86,17 +88,23 @@ def _bring_in(scaling: Any, group: Group, made: list[Any], tries: int) -> None:
             state.lifecycle_state = IN_SERVICE
         else:
             bad.append(state)
-    backend: Any = scaling.autoscaling_backend
     if bad:
-        scaling.instance_states = [one for one in scaling.instance_states if one not in bad]
-        backend.ec2_backend.terminate_instances([state.instance.id for state in bad])
-        logger.warning("%s: %s instances could not be deployed to", scaling.name, len(bad))
-        if tries < MOST_TRIES:
-            scaling.labkit_tries = tries + 1
-            scaling.set_desired_capacity(scaling.desired_capacity)
+        _let_out(scaling, bad, tries, "could not be deployed to")
     else:
         scaling.labkit_tries = 0
+    backend: Any = scaling.autoscaling_backend
     backend.update_attached_target_groups(scaling.name)
+
+
+def _let_out(scaling: Any, bad: list[Any], tries: int, why: object) -> None:
+    """Terminate instances that never came into service, and launch others in their place."""
+    scaling.instance_states = [one for one in scaling.instance_states if one not in bad]
+    ids = [state.instance.id for state in bad]
+    scaling.autoscaling_backend.ec2_backend.terminate_instances(ids)
+    logger.warning("%s: instances %s: %s", scaling.name, ", ".join(ids), why)
+    if tries < MOST_TRIES:
+        scaling.labkit_tries = tries + 1
+        scaling.set_desired_capacity(scaling.desired_capacity)
 
 
 def _deploy(scaling: Any, group: Group, made: list[Any], creator: str) -> Deployment:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -23,6 +23,7 @@ from labkit.cloud.codedeploy.models import (
     Target,
 )
 from labkit.cloud.codedeploy.strategies import watching
+from labkit.cloud.shared import threads
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ _INSTANCE = {
 }
 EVENTS = (*_DEPLOYMENT.values(), "DeploymentRollback", *_INSTANCE.values())
 MOST = 10  # triggers of a group
-_sending = ThreadPoolExecutor(1, thread_name_prefix="codedeploy-triggers")  # one, to keep the order
+_sending = threads.Queue(1, "codedeploy-triggers")  # one thread, to keep the order
 
 
 def deployment_changed(backend: CodeDeployBackend, deployment: Deployment) -> None:
@@ -66,8 +67,12 @@ def _send(backend: CodeDeployBackend, deployment: Deployment, kind: str, body: A
         return
     for trigger in group.declared.get("triggerConfigurations") or []:
         if kind in trigger.get("triggerEvents", []):
+            topic = trigger["triggerTargetArn"]
             message = {"eventTriggerName": trigger["triggerName"], **body()}
-            _sending.submit(_publish, backend, group, trigger["triggerTargetArn"], kind, message)
+            _sending.add(
+                partial(_publish, backend, group, topic, kind, message),
+                failed=partial(_not_sent, topic),
+            )
 
 
 def _publish(
@@ -78,7 +83,11 @@ def _publish(
         sns = watching.service_session(backend, group).client("sns")
         sns.publish(TopicArn=topic, Subject=subject, Message=json.dumps(message))
     except (ClientError, BotoCoreError, DeploymentFailed) as error:
-        logger.warning("no message to %s: %s", topic, error)
+        _not_sent(topic, error)
+
+
+def _not_sent(topic: str, error: Exception) -> None:
+    logger.error("no message to %s: %s", topic, error)
 
 
 def _of_deployment(backend: CodeDeployBackend, deployment: Deployment) -> Fields:

@@ -132,6 +132,7 @@ class Execution:
     source_revisions: dict[str, dict[str, str]] = field(default_factory=dict)  # by action name
     rollback_target: str | None = None  # the execution that a ROLLBACK execution goes back to
     stop_reason: str | None = None
+    summary: str | None = None  # why it ended, where no action says it
     cancelled: bool = False  # the pipeline changed; it ends when its running actions do
     attempts: int = 1
 

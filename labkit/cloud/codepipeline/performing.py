@@ -6,8 +6,8 @@ AWS pages: "Action structure reference"; "ActionExecutionDetail" in the CodePipe
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
+from functools import partial
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -16,6 +16,7 @@ from labkit.cloud.codepipeline import events
 from labkit.cloud.codepipeline.actions import Action, ActionFailed, providers
 from labkit.cloud.codepipeline.models import ActionRun, Execution, Pipeline, now
 from labkit.cloud.codepipeline.variables import resolve
+from labkit.cloud.shared import threads
 
 logger = logging.getLogger(__name__)
 _DENIED = ("AccessDenied", "AccessDeniedException")
@@ -25,12 +26,11 @@ def start(
     pipeline: Pipeline, execution: Execution, run: ActionRun, settle: Callable[[], None]
 ) -> None:
     """Run it; `settle` is called under the pipeline's lock when it has ended."""
-    threading.Thread(
-        target=_perform,
-        args=(pipeline, execution, run, settle),
+    threads.start(
+        partial(_perform, pipeline, execution, run, settle),
         name=f"{pipeline.name}/{run.stage}/{run.name}",
-        daemon=True,
-    ).start()
+        failed=partial(_break_off, pipeline, execution, run, settle),
+    )
 
 
 def set_status(pipeline: Pipeline, execution: Execution, run: ActionRun, status: str) -> None:
@@ -66,17 +66,21 @@ def _perform(
         found = refused.response["Error"]
         code = "PermissionError" if found["Code"] in _DENIED else "ConfigurationError"
         error = {"code": code, "message": found.get("Message", str(refused))}
-    except Exception as broken:
-        # whatever breaks, the execution must end: an action that never answers holds its stage
-        expected = isinstance(broken, (BotoCoreError, OSError))
-        logger.log(
-            logging.WARNING if expected else logging.ERROR,
-            "%s/%s",
-            pipeline.name,
-            run.name,
-            exc_info=broken,
-        )
-        error = {"code": "SystemUnavailable", "message": repr(broken)}
+    except (BotoCoreError, OSError) as absent:
+        logger.warning("%s/%s: %r", pipeline.name, run.name, absent)
+        error = {"code": "SystemUnavailable", "message": repr(absent)}
+    _finish(pipeline, execution, run, error, settle)
+
+
+def _break_off(
+    pipeline: Pipeline,
+    execution: Execution,
+    run: ActionRun,
+    settle: Callable[[], None],
+    broken: Exception,
+) -> None:
+    """Whatever breaks, the execution must end: an action that never answers holds its stage."""
+    error = {"code": "InternalError", "message": repr(broken)}
     _finish(pipeline, execution, run, error, settle)
 
 

@@ -25,7 +25,7 @@ from labkit.cloud.codepipeline import execution as machine
 from labkit.cloud.codepipeline import triggers
 from labkit.cloud.codepipeline.actions import CODEPIPELINE
 from labkit.cloud.codepipeline.models import Pipeline, codepipeline_backends
-from labkit.cloud.shared import clients, runtime
+from labkit.cloud.shared import clients, runtime, threads
 from labkit.cloud.shared.clients import Session
 from labkit.cloud.shared.git import Clone, GitError, references
 from labkit.cloud.shared.service import AWSError
@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 AWS_SECONDS = 60.0
 _ELSEWHERE_SECONDS = 30.0  # real ones, between two questions to a server that is not ours
 _NEAR = ("", "localhost", "127.0.0.1", "::1")
-_thread: threading.Thread | None = None
 _lock = threading.Lock()
+_looks = False
 Declared = dict[str, Any]
 
 
@@ -46,13 +46,11 @@ def needed(declaration: Declared) -> bool:
 
 def wake() -> None:
     """Begin to look, if nobody does."""
-    global _thread
+    global _looks
     with _lock:
-        if _thread is None:
-            _thread = threading.Thread(
-                target=_Watch().run, name="codepipeline-polling", daemon=True
-            )
-            _thread.start()
+        if not _looks:
+            threads.repeat(_Watch().look, name="codepipeline-polling")
+            _looks = True
 
 
 def _provider(action: Declared) -> str | None:
@@ -72,12 +70,12 @@ class _Watch:
         self.counts: dict[tuple[str, str], int] = {}
         self.asked: dict[str, float] = {}
 
-    def run(self) -> None:
-        while True:
-            for pipeline in list(_pipelines()):
-                for action in pipeline.declaration["stages"][0]["actions"]:
-                    self._safely(pipeline, action)
-            time.sleep(runtime.current().clock.wait_seconds(AWS_SECONDS))
+    def look(self) -> None:
+        """Ask every source once, and wait until it is time to ask again."""
+        for pipeline in list(_pipelines()):
+            for action in pipeline.declaration["stages"][0]["actions"]:
+                self._safely(pipeline, action)
+        time.sleep(runtime.current().clock.wait_seconds(AWS_SECONDS))
 
     def _safely(self, pipeline: Pipeline, action: Declared) -> None:
         look: dict[str | None, Callable[[Pipeline, Declared], None]] = {

@@ -14,12 +14,14 @@ conditions work?".
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from labkit.cloud import bus
 from labkit.cloud.codepipeline import conditions, events, performing
 from labkit.cloud.codepipeline.models import ActionRun, Execution, Pipeline, Stage, StageRun, now
 
+logger = logging.getLogger(__name__)
 MOST_ACTIONS = 5  # of one execution at once in PARALLEL mode; "Quotas in AWS CodePipeline"
 
 
@@ -50,7 +52,19 @@ def admit(pipeline: Pipeline, stage: Stage) -> None:
 
 
 def settle(pipeline: Pipeline, execution: Execution, run: StageRun) -> None:
-    """Decide what follows in a stage: wait, start what is next, or leave it."""
+    """Decide what follows in a stage: wait, start what is next, or leave it.
+
+    An execution about which nothing can be decided is over, and says why.
+    """
+    try:
+        _decide(pipeline, execution, run)
+    except Exception as error:
+        logger.exception("%s/%s", pipeline.name, run.name)
+        execution.summary = f"InternalError: {error!r}"
+        _leave(pipeline, execution, run, "Failed")
+
+
+def _decide(pipeline: Pipeline, execution: Execution, run: StageRun) -> None:
     conditions.judge(run)
     if run.status == "Stopping" or execution.cancelled:
         if not run.in_progress():

@@ -172,6 +172,8 @@ def execution_detail(pipeline: Pipeline, execution: Execution) -> dict[str, Any]
 
 def _mode(execution: Execution) -> dict[str, Any]:
     shown: dict[str, Any] = {"executionMode": execution.mode, "executionType": execution.type}
+    if execution.summary:
+        shown["statusSummary"] = execution.summary
     if execution.rollback_target:
         target = {"rollbackTargetPipelineExecutionId": execution.rollback_target}
         shown["rollbackMetadata"] = target

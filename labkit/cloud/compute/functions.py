@@ -15,7 +15,8 @@ import random
 import re
 import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -25,7 +26,7 @@ from moto.awslambda.responses import LambdaResponse
 
 from labkit.cloud.guests import environments, languages
 from labkit.cloud.guests.environments import Outcome, Version
-from labkit.cloud.shared import clients
+from labkit.cloud.shared import clients, threads
 from labkit.cloud.shared.archives import ArchiveError
 from labkit.cloud.shared.clients import Session
 from labkit.cloud.shared.service import AWSError
@@ -35,8 +36,8 @@ logger = logging.getLogger(__name__)
 _RUNTIME = re.compile(r"nodejs\d+\.x|python3\.\d+")
 _TAIL = 4096  # bytes of the log that LogType Tail shows
 _ASYNCHRONOUS_TRIES = 3
-_asynchronous = ThreadPoolExecutor(16, thread_name_prefix="lambda-event")
-_logs = ThreadPoolExecutor(1, thread_name_prefix="lambda-logs")  # one, to keep their order
+_asynchronous = threads.Queue(16, "lambda-event")
+_logs = threads.Queue(1, "lambda-logs")  # one thread, to keep their order
 
 
 def start() -> None:
@@ -106,7 +107,7 @@ def _answer(self: LambdaResponse) -> tuple[int, dict[str, str], str | bytes]:
     if kind == "DryRun":
         return 204, {**headers, "status": "204"}, ""
     if kind == "Event":
-        _asynchronous.submit(_run_event, function, event, request_id)
+        _queue_event(function, event, request_id)
         return 202, {**headers, "status": "202"}, ""
     outcome, told = _run(function, event, request_id)
     if outcome.failed:
@@ -118,7 +119,7 @@ def _answer(self: LambdaResponse) -> tuple[int, dict[str, str], str | bytes]:
 
 def _delivered(self: LambdaFunction, body: str, *_: Any) -> str:
     """An event that one of moto's services delivers, as SNS does to a subscribed function."""
-    _asynchronous.submit(_run_event, self, _event(body), str(uuid.uuid4()))
+    _queue_event(self, _event(body), str(uuid.uuid4()))
     return ""
 
 
@@ -151,16 +152,32 @@ def _event(body: Any) -> Any:
         ) from error
 
 
+def _queue_event(function: LambdaFunction, event: Any, request_id: str) -> None:
+    _asynchronous.add(
+        partial(_run_event, function, event, request_id),
+        failed=partial(_not_run, function, request_id),
+    )
+
+
 def _run_event(function: LambdaFunction, event: Any, request_id: str) -> None:
     """An asynchronous invocation is tried three times. AWS page: "Invoking a function asynchronously"."""
     for _ in range(_ASYNCHRONOUS_TRIES):
         try:
             outcome, _ = _run(function, event, request_id)
         except AWSError as error:
-            logger.warning("%s: %s", function.function_name, error.message)
+            _not_run(function, request_id, error)
             return
         if not outcome.failed:
             return
+
+
+def _not_run(function: LambdaFunction, request_id: str, error: Exception) -> None:
+    """An event that the function never saw: its log is where a learner looks for it."""
+    told = error.message if isinstance(error, AWSError) else repr(error)
+    logger.warning("%s: %s", function.function_name, told)
+    line = f"RequestId: {request_id} The event was not delivered: {told}"
+    day = datetime.now(UTC)
+    _queue_log(function, f"{day:%Y/%m/%d}/[{function.version}]{uuid.uuid4().hex}", line.encode())
 
 
 def _run(function: LambdaFunction, event: Any, request_id: str) -> tuple[Outcome, bytes]:
@@ -178,8 +195,12 @@ def _run(function: LambdaFunction, event: Any, request_id: str) -> tuple[Outcome
             f"The role {function.role} cannot be assumed by Lambda: {error}",
         ) from error
     told = _told(version, outcome, request_id)
-    _logs.submit(_put_logs, function, version, outcome.stream, told)
+    _queue_log(function, outcome.stream, told)
     return outcome, told
+
+
+def _queue_log(function: LambdaFunction, stream: str, told: bytes) -> None:
+    _logs.add(partial(_put_logs, function, stream, told), failed=partial(_not_logged, function))
 
 
 def _version(function: LambdaFunction) -> Version:
@@ -220,11 +241,12 @@ def _told(version: Version, outcome: Outcome, request_id: str) -> bytes:
     return begin + outcome.log + report.encode()
 
 
-def _put_logs(function: LambdaFunction, version: Version, stream: str, told: bytes) -> None:
+def _put_logs(function: LambdaFunction, stream: str, told: bytes) -> None:
     moment = int(time.time() * 1000)
     lines = told.decode("utf-8", "replace").splitlines()
     events = [{"timestamp": moment, "message": line or " "} for line in lines]
-    place = {"logGroupName": version.log_group, "logStreamName": stream}
+    group = f"/aws/lambda/{function.function_name}"
+    place = {"logGroupName": group, "logStreamName": stream}
     try:
         logs = _session(function).client("logs")
         try:
@@ -234,7 +256,11 @@ def _put_logs(function: LambdaFunction, version: Version, stream: str, told: byt
             logs.put_log_events(**place, logEvents=events)
     except (ClientError, BotoCoreError) as error:
         # as on AWS: a role that may not write logs runs without them
-        logger.info("%s: no log: %s", function.function_name, error)
+        _not_logged(function, error)
+
+
+def _not_logged(function: LambdaFunction, error: Exception) -> None:
+    logger.info("%s: no log: %s", function.function_name, error)
 
 
 def _make(logs: Any, place: dict[str, str]) -> None:

@@ -29,7 +29,7 @@ from typing import Any
 from labkit.cloud.codebuild.isolation import Guest
 from labkit.cloud.guests import languages
 from labkit.cloud.guests.processes import passed_on_environment
-from labkit.cloud.shared import runtime
+from labkit.cloud.shared import runtime, threads
 from labkit.cloud.shared.archives import unpack
 
 _BOOTSTRAPS = Path(__file__).with_name("bootstrap")
@@ -125,9 +125,7 @@ def _give_back(environment: _Environment) -> None:
     environment.used = time.monotonic()
     with _lock:
         _idle[environment.version].append(environment)
-    timer = threading.Timer(_IDLE_SECONDS + 1, _drop_idle)
-    timer.daemon = True
-    timer.start()
+    threads.after(_IDLE_SECONDS + 1, _drop_idle, name="idle functions", failed=threads.logged)
 
 
 def _drop_idle() -> None:
@@ -177,7 +175,7 @@ class _Environment:
         )
         os.close(down)
         os.close(up)
-        threading.Thread(target=self._listen, name=f"function {version.name}", daemon=True).start()
+        threads.start(self._listen, name=f"function {version.name}", failed=self._break_off)
 
     @property
     def alive(self) -> bool:
@@ -192,9 +190,12 @@ class _Environment:
             "deadline": int((time.time() + limit) * 1000),
         }
         timed_out = threading.Event()
-        timer = threading.Timer(limit, self._time_out, (timed_out,))
-        timer.daemon = True
-        timer.start()
+        timer = threads.after(
+            limit,
+            lambda: self._time_out(timed_out),
+            name=f"timeout of {version.name}",
+            failed=self._break_off,
+        )
         answer: dict[str, Any] | None = None
         try:
             self._events.write(json.dumps(message).encode() + b"\n")
@@ -229,6 +230,11 @@ class _Environment:
     def _time_out(self, timed_out: threading.Event) -> None:
         timed_out.set()
         self.process.kill()
+
+    def _break_off(self, error: Exception) -> None:
+        """An environment that nobody listens to, or that cannot be timed, dies: the caller is told."""
+        self.process.kill()
+        self._printed.put(None)
 
     def _died(self, request_id: str, timed_out: bool) -> bytes:
         seconds = self.version.timeout_seconds

@@ -13,11 +13,10 @@ import ast
 import json
 import logging
 import operator
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from moto.cloudwatch.exceptions import ValidationError
@@ -32,7 +31,7 @@ from moto.cloudwatch.responses import CloudWatchResponse
 from moto.core.responses import ActionResult
 
 from labkit.cloud.monitoring import composites, descriptions, history, metrics, notices
-from labkit.cloud.shared import runtime
+from labkit.cloud.shared import runtime, threads
 from labkit.cloud.shared.service import named
 
 logger = logging.getLogger(__name__)
@@ -113,7 +112,7 @@ def start() -> None:
     CloudWatchResponse.put_metric_alarm = checked_put  # type: ignore[method-assign]
     CloudWatchBackend.put_metric_alarm = put_metric_alarm  # type: ignore[method-assign]
     Alarm.update_state = update_state  # type: ignore[method-assign]
-    threading.Thread(target=_evaluate_all, name="alarms", daemon=True).start()
+    threads.repeat(_Evaluation().next, name="alarms")
 
 
 def _fault(alarm: Alarm) -> str | None:
@@ -139,17 +138,21 @@ def _fault(alarm: Alarm) -> str | None:
     return None
 
 
-def _evaluate_all() -> None:
-    """Evaluate as of one moment after the other, so that no value falls between two periods."""
-    step = timedelta(seconds=max(runtime.current().clock.wait_seconds(EVALUATED_EVERY), 0.1))
-    due = datetime.now(UTC)
-    while True:
-        due += step
-        late = datetime.now(UTC) - due
-        if late > 10 * step:  # the machine slept
-            due += late
+class _Evaluation:
+    """Evaluates as of one moment after the other, so that no value falls between two periods."""
+
+    def __init__(self) -> None:
+        seconds = max(runtime.current().clock.wait_seconds(EVALUATED_EVERY), 0.1)
+        self._step, self._due = timedelta(seconds=seconds), datetime.now(UTC)
+
+    def next(self) -> None:
+        """Wait for the next moment, and evaluate as of it."""
+        self._due += self._step
+        late = datetime.now(UTC) - self._due
+        if late > 10 * self._step:  # the machine slept
+            self._due += late
         time.sleep(max(-late.total_seconds(), 0) + _SETTLED)
-        evaluate_all(due)
+        evaluate_all(self._due)
 
 
 def evaluate_all(now: datetime) -> None:
@@ -157,10 +160,15 @@ def evaluate_all(now: datetime) -> None:
     for regions in list(cloudwatch_backends.values()):
         for backend in list(regions.values()):
             for alarm in list(backend.alarms.values()):
-                try:
-                    _evaluate(backend, alarm, now)
-                except Exception:
-                    logger.exception("alarm %s", alarm.name)
+                threads.attempt(
+                    partial(_evaluate, backend, alarm, now),
+                    name=f"alarm {alarm.name}",
+                    failed=partial(_not_evaluated, alarm),
+                )
+
+
+def _not_evaluated(alarm: Alarm, error: Exception) -> None:
+    _become(alarm, "INSUFFICIENT_DATA", f"Insufficient Data: it could not be evaluated: {error!r}")
 
 
 def _evaluate(backend: CloudWatchBackend, alarm: Alarm, now: datetime) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -17,7 +17,7 @@ from moto.cloudwatch.models import Alarm
 from labkit.cloud import bus
 from labkit.cloud.monitoring import history
 from labkit.cloud.monitoring.metrics import utc
-from labkit.cloud.shared import clients
+from labkit.cloud.shared import clients, threads
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,8 @@ def tell(alarm: Alarm, before: dict[str, str]) -> None:
     if alarm.actions_enabled and actions:
         message = json.dumps(_message(alarm, old, account))
         subject = f'{alarm.state_value}: "{alarm.name}" in {alarm.region_name}'
-        threading.Thread(target=_act, args=(alarm, actions, subject, message), daemon=True).start()
+        act = partial(_act_all, alarm, actions, subject, message)
+        threads.start(act, name=f"actions of {alarm.name}", failed=threads.logged)
 
 
 def _kept(told: dict[str, str]) -> dict[str, Any]:
@@ -82,36 +83,50 @@ def _kept(told: dict[str, str]) -> dict[str, Any]:
     return {**kept, "stateReasonData": data} if data else kept
 
 
-def _act(alarm: Alarm, actions: list[str], subject: str, message: str) -> None:
-    session = clients.as_service(CLOUDWATCH, alarm.region_name)
+def _act_all(alarm: Alarm, actions: list[str], subject: str, message: str) -> None:
     for arn in actions:
-        fault = None
-        try:
-            match arn.split(":")[2]:
-                case "sns":
-                    session.client("sns").publish(
-                        TopicArn=arn, Subject=subject[:100], Message=message
-                    )
-                case "lambda":
-                    session.client("lambda").invoke(
-                        FunctionName=arn, InvocationType="Event", Payload=message
-                    )
-                case service:
-                    fault = f"the lab has no action of {service}"
-        except (ClientError, BotoCoreError) as error:
-            fault = str(error)
-        if fault:
-            logger.error("alarm %s: action %s: %s", alarm.name, arn, fault)
-        history.add(
-            alarm,
-            "Action",
-            f"Failed to execute action {arn}" if fault else f"Successfully executed action {arn}",
-            {
-                "actionState": "Failed" if fault else "Succeeded",
-                "notificationResource": arn,
-                "error": fault,
-            },
+        threads.attempt(
+            partial(_act, alarm, arn, subject, message),
+            name=f"action {arn} of {alarm.name}",
+            failed=partial(_not_done, alarm, arn),
         )
+
+
+def _not_done(alarm: Alarm, arn: str, error: Exception) -> None:
+    _note(alarm, arn, repr(error))
+
+
+def _act(alarm: Alarm, arn: str, subject: str, message: str) -> None:
+    session, fault = clients.as_service(CLOUDWATCH, alarm.region_name), None
+    try:
+        match arn.split(":")[2]:
+            case "sns":
+                session.client("sns").publish(TopicArn=arn, Subject=subject[:100], Message=message)
+            case "lambda":
+                session.client("lambda").invoke(
+                    FunctionName=arn, InvocationType="Event", Payload=message
+                )
+            case service:
+                fault = f"the lab has no action of {service}"
+    except (ClientError, BotoCoreError) as error:
+        fault = str(error)
+    _note(alarm, arn, fault)
+
+
+def _note(alarm: Alarm, arn: str, fault: str | None) -> None:
+    """Keep what became of an action in the alarm's history."""
+    if fault:
+        logger.error("alarm %s: action %s: %s", alarm.name, arn, fault)
+    history.add(
+        alarm,
+        "Action",
+        f"Failed to execute action {arn}" if fault else f"Successfully executed action {arn}",
+        {
+            "actionState": "Failed" if fault else "Succeeded",
+            "notificationResource": arn,
+            "error": fault,
+        },
+    )
 
 
 def _configuration(alarm: Alarm) -> dict[str, Any]:

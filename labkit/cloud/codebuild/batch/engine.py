@@ -14,7 +14,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from graphlib import TopologicalSorter
@@ -38,7 +37,7 @@ from labkit.cloud.codebuild.models import (
 )
 from labkit.cloud.codebuild.runner import assume_service_role
 from labkit.cloud.codebuild.starting import start as start_build
-from labkit.cloud.shared import runtime
+from labkit.cloud.shared import runtime, threads
 from labkit.cloud.shared.service import AWSError
 
 logger = logging.getLogger(__name__)
@@ -74,7 +73,7 @@ def _walk(backend: CodeBuildBackend, batch: Batch) -> None:
     moment = now()
     batch.phases.append(Phase("SUBMITTED", moment, moment, "SUCCEEDED"))
     engine = Engine(backend, batch)
-    threading.Thread(target=engine.run, name=f"batch {batch.id}", daemon=True).start()
+    threads.start(engine.run, name=f"batch {batch.id}", failed=engine.break_off)
 
 
 def retry(backend: CodeBuildBackend, batch: Batch, *, failed_only: bool) -> None:
@@ -116,11 +115,16 @@ class Engine:
             outcome = self._walk()
         except _Ended as ended:
             outcome = ended.status
-        except Exception:
+        except Exception as error:
             logger.exception("batch %s", self.batch.id)
-            self._close_phase("FAULT")
+            self._close_phase("FAULT", _internal_error(error))
         finally:
             self._finish(outcome)
+
+    def break_off(self, error: Exception) -> None:
+        """End the batch when not even its end went well."""
+        self._close_phase("FAULT", _internal_error(error))
+        self._close("FAULT")
 
     def _walk(self) -> str:
         if self.batch.spec is None:
@@ -170,8 +174,11 @@ class Engine:
             phase.contexts = [context] if context else None
 
     def _finish(self, outcome: str) -> None:
-        batch = self.batch
         self._stop_all()
+        self._close(outcome)
+
+    def _close(self, outcome: str) -> None:
+        batch = self.batch
         last = "STOPPED" if outcome in ("STOPPED", "TIMED_OUT") else outcome
         batch.phases.append(Phase("FAILED" if last == "FAULT" else last))
         batch.status, batch.ended = outcome, now()
@@ -313,7 +320,7 @@ class Engine:
         builds = [group.build for group in self.batch.all_groups if group.running and group.build]
         if not builds:
             return
-        with ThreadPoolExecutor(len(builds)) as pool:
+        with threads.workers(len(builds), f"end of {self.batch.id}") as pool:
             list(pool.map(self._stop, builds))
         for build in builds:
             build.over.wait(_STOPPING_SECONDS)
@@ -349,6 +356,10 @@ class Engine:
                 self.batch.halt("TIMED_OUT")
                 continue
             bus.changes.wait(self.batch.arn, seen, min(left, threading.TIMEOUT_MAX))
+
+
+def _internal_error(error: Exception) -> dict[str, str]:
+    return {"statusCode": "INTERNAL_ERROR", "message": repr(error)}
 
 
 def _failure_of(build: Build) -> PhaseFailed:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -37,6 +37,7 @@ from labkit.cloud.codedeploy.strategies import watching
 from labkit.cloud.codedeploy.strategies.strategy import Strategy
 from labkit.cloud.codedeploy.strategies.traffic import Balancers, target_group_names
 from labkit.cloud.compute import hosts
+from labkit.cloud.shared import threads
 from labkit.cloud.shared.clients import Session
 
 logger = logging.getLogger(__name__)
@@ -139,7 +140,7 @@ class Servers(Strategy):
         """Walk some targets; how many have failed is counted among `every`."""
         waiting, failures = list(targets), sum(one.status == "Failed" for one in every)
         running: set[Future[None]] = set()
-        with ThreadPoolExecutor(at_a_time, thread_name_prefix=self.deployment.id) as pool:
+        with threads.workers(at_a_time, self.deployment.id) as pool:
             while waiting or running:
                 exhausted = failures > 0 and len(every) - failures <= minimum
                 if exhausted or self.deployment.stopping:

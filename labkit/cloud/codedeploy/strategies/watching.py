@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud.codedeploy.models import CodeDeployBackend, Deployment, DeploymentFailed, Group
-from labkit.cloud.shared import clients, runtime
+from labkit.cloud.shared import clients, runtime, threads
 from labkit.cloud.shared.clients import Session
 
 CODEDEPLOY = "codedeploy.amazonaws.com"
@@ -69,9 +69,12 @@ def alarms(backend: CodeDeployBackend, group: Group, deployment: Deployment) -> 
         while not deployment.alarm and not over.wait(_LOOK_SECONDS):
             look()
 
+    def unread(error: Exception) -> None:
+        deployment.alarm = _unread(names, error)
+        deployment.changed.set()
+
     look()
-    watching = threading.Thread(target=watch, name=f"alarms-{deployment.id}", daemon=True)
-    watching.start()
+    watching = threads.start(watch, name=f"alarms-{deployment.id}", failed=unread)
     try:
         yield
     finally:
@@ -86,12 +89,16 @@ def _active(session: Session, names: list[str], tolerant: bool) -> str | None:
             AlarmNames=names, AlarmTypes=["MetricAlarm", "CompositeAlarm"]
         )
     except (ClientError, BotoCoreError) as error:
-        return None if tolerant else f"{', '.join(names)} (could not be read: {error})"
+        return None if tolerant else _unread(names, error)
     alarms = found["MetricAlarms"] + found["CompositeAlarms"]
     missing = set(names) - {item["AlarmName"] for item in alarms}
     if missing and not tolerant:
         return f"{', '.join(sorted(missing))} (does not exist)"
     return ", ".join(i["AlarmName"] for i in alarms if i["StateValue"] == "ALARM") or None
+
+
+def _unread(names: list[str], error: Exception) -> str:
+    return f"{', '.join(names)} (could not be read: {error})"
 
 
 def go_on(deployment: Deployment) -> None:

@@ -14,13 +14,14 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud.compute.balancer import routes
 from labkit.cloud.guests.processes import passed_on_environment
-from labkit.cloud.shared import clients, runtime
+from labkit.cloud.shared import clients, runtime, threads
 
 logger = logging.getLogger(__name__)
 
@@ -97,9 +98,8 @@ class Control:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        threading.Thread(
-            target=self._listen, args=(self._process,), name="balancer", daemon=True
-        ).start()
+        listen = partial(self._listen, self._process)
+        threads.start(listen, name="balancer", failed=threads.logged)
 
     def _send(self, number: int, table: routes.Table) -> None:
         assert self._process is not None and self._process.stdin is not None
@@ -108,23 +108,22 @@ class Control:
                 json.dumps({"number": number, "table": table}).encode() + b"\n"
             )
             self._process.stdin.flush()
-        except OSError:
-            logger.exception("the balancer's process is gone")
+        except OSError as error:
+            logger.error("the balancer's process is gone: %s", error)
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            try:
-                self._take(json.loads(line))
-            except Exception:
-                logger.exception("the balancer said %r", line[:200])
+            take = partial(self._take, line)
+            threads.attempt(take, name="balancer's report", failed=threads.logged)
         process.wait()
         logger.error("the balancer's process has ended with status %s", process.returncode)
         time.sleep(0.2)  # one that dies at once is not started in a circle
         if self._process is process:
             self.apply()
 
-    def _take(self, told: dict[str, Any]) -> None:
+    def _take(self, line: bytes) -> None:
+        told: dict[str, Any] = json.loads(line)
         if "applied" in told:
             with self._changed:
                 self._applied, self._problems = told["applied"], told["problems"]

@@ -10,7 +10,6 @@ Elastic Load Balancing API Reference.
 from __future__ import annotations
 
 import ipaddress
-import threading
 import time
 from collections.abc import Callable
 from functools import wraps
@@ -29,7 +28,7 @@ from moto.elbv2.models import (
 from labkit.cloud.compute import hosts
 from labkit.cloud.compute.balancer import control, stickiness
 from labkit.cloud.guests.processes import free_port
-from labkit.cloud.shared import runtime
+from labkit.cloud.shared import runtime, threads
 from labkit.cloud.shared.service import named
 
 PORT_TAG = "labkit:port"
@@ -77,7 +76,7 @@ def start() -> None:
     FakeLoadBalancer.dns_name = property(  # type: ignore[assignment]
         lambda self: "localhost", lambda self, name: None
     )
-    threading.Thread(target=_count_hosts, name="balancer-health", daemon=True).start()
+    threads.repeat(_count_hosts, name="balancer-health")
 
 
 def _then_apply(owner: Any, name: str) -> None:
@@ -288,7 +287,5 @@ def _attributes_fault(given: dict[str, Any]) -> str:
 
 
 def _count_hosts() -> None:
-    clock = runtime.current().clock
-    while True:
-        time.sleep(max(clock.wait_seconds(HEALTH_METRIC_SECONDS), 0.2))
-        control.publish_health(_balancer)
+    time.sleep(max(runtime.current().clock.wait_seconds(HEALTH_METRIC_SECONDS), 0.2))
+    control.publish_health(_balancer)

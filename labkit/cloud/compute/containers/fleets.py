@@ -16,7 +16,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud.compute.containers import deployment_configuration, events, targets
-from labkit.cloud.shared import runtime
+from labkit.cloud.shared import runtime, threads
 
 RETRY_SECONDS = 1.0  # after a task that stopped by itself
 SETTLED_SECONDS = 1.0  # a task runs so long before it counts, where nothing checks its health
@@ -219,7 +219,10 @@ class Fleet:
             task.running.stop(reason, "ServiceSchedulerInitiated")
             wake.set()
 
-        threading.Thread(target=stop, daemon=True).start()
+        def left(error: Exception) -> None:
+            events.say(self.service, f"was unable to stop (task {task.id}): {error!r}")
+
+        threads.start(stop, name=f"end of {task.id}", failed=left)
 
     def _register(self, task: Any) -> None:
         try:

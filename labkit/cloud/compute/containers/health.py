@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from labkit.cloud.shared import runtime
+from labkit.cloud.shared import runtime, threads
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,11 @@ class HealthCheck:
 
     def begin(self, ended: threading.Event) -> None:
         """Check until `ended` is set."""
-        threading.Thread(target=self._run, args=(ended,), name=self._owner, daemon=True).start()
+        threads.start(
+            lambda: self._run(ended),
+            name=f"health of {self._owner}",
+            failed=lambda error: self._become(UNHEALTHY),
+        )
 
     def _run(self, ended: threading.Event) -> None:
         clock = runtime.current().clock

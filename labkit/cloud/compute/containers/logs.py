@@ -14,6 +14,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from labkit.cloud.shared import threads
 from labkit.cloud.shared.clients import Session
 
 logger = logging.getLogger(__name__)
@@ -60,9 +61,7 @@ class _Stream:
             self._lines.append({"timestamp": int(time.time() * 1000), "message": text})
             full = len(self._lines) >= _LOG_LINES
             if len(self._lines) == 1:
-                timer = threading.Timer(0.2, self.close)
-                timer.daemon = True
-                timer.start()
+                threads.after(0.2, self.close, name="container log", failed=_not_sent)
         if full:
             self.close()
 
@@ -75,4 +74,8 @@ class _Stream:
             try:
                 self._logs.put_log_events(**self._place, logEvents=lines)
             except (ClientError, BotoCoreError) as error:
-                logger.info("no log: %s", error)
+                _not_sent(error)
+
+
+def _not_sent(error: Exception) -> None:
+    logger.info("no log: %s", error)

@@ -10,15 +10,16 @@ AWS pages: "Amazon ECS services"; "CreateTaskSet", "DescribeTaskSets" in the ECS
 from __future__ import annotations
 
 import logging
-import threading
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud.compute.containers import fleets, rolling, tasks
+from labkit.cloud.compute.containers import events, fleets, rolling, tasks
 from labkit.cloud.compute.containers.fleets import Fleet
+from labkit.cloud.shared import threads
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ LOOK_SECONDS = 0.25
 def start() -> None:
     """Keep services as they are declared: called once, when the local AWS starts."""
     tasks.listeners.append(fleets.wake.set)
-    threading.Thread(target=_reconcile_all, name="ecs-services", daemon=True).start()
+    threads.repeat(_reconcile_all, name="ecs-services")
 
 
 def begin(backend: Any, service: Any, definition: str, network: dict[str, Any] | None) -> None:
@@ -130,20 +131,32 @@ def _show(task_set: Any) -> None:
 
 
 def _reconcile_all() -> None:
-    while True:
-        fleets.wake.wait(LOOK_SECONDS)
-        fleets.wake.clear()
-        for fleet in list(fleets.fleets):
-            with fleets.lock:
-                try:
-                    fleet.reconcile()
-                except (ClientError, BotoCoreError) as error:
-                    logger.info("service %s: %s", fleet.service.name, error)
-                except Exception:
-                    logger.exception("service %s", fleet.service.name)
-                _tell(fleet.service)
-                rolling.advance(fleet.service)
-                _forget_ended(fleet.service)
+    fleets.wake.wait(LOOK_SECONDS)
+    fleets.wake.clear()
+    for fleet in list(fleets.fleets):
+        with fleets.lock:
+            threads.attempt(
+                partial(_reconcile, fleet),
+                name=f"service {fleet.service.name}",
+                failed=partial(_say_fault, fleet.service),
+            )
+
+
+def _reconcile(fleet: Fleet) -> None:
+    try:
+        fleet.reconcile()
+    except (ClientError, BotoCoreError) as error:
+        _say_fault(fleet.service, error)
+    _tell(fleet.service)
+    rolling.advance(fleet.service)
+    _forget_ended(fleet.service)
+
+
+def _say_fault(service: Any, error: Exception) -> None:
+    """Among the service's events, once as long as it is the same."""
+    what = f"was unable to reach its desired state: {error}"
+    if not service.events or not service.events[0]["message"].endswith(what):
+        events.say(service, what)
 
 
 def _tell(service: Any) -> None:

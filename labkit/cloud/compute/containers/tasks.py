@@ -18,6 +18,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from labkit.cloud.compute.containers.definitions import role_of
 from labkit.cloud.compute.containers.health import DependencyError, HealthCheck
 from labkit.cloud.compute.containers.images import ImageError
 from labkit.cloud.guests.processes import free_port
-from labkit.cloud.shared import clients, runtime
+from labkit.cloud.shared import clients, runtime, threads
 from labkit.cloud.shared.clients import Session
 
 logger = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class Running:
         return (datetime.now(UTC) - started).total_seconds() if started else 0.0
 
     def begin(self) -> None:
-        threading.Thread(target=self._run, name=self.owner, daemon=True).start()
+        threads.start(self._run, name=self.owner, failed=self._break_off)
 
     def stop(self, reason: str, code: str) -> None:
         """Have the task stop; it has when `ended` is set."""
@@ -212,13 +213,12 @@ class Running:
         self._processes[name] = process
         if declared.get("healthCheck"):
             self._check(declared, env, inside)
-        reader = threading.Thread(
-            target=logs.forward,
-            args=(declared, self.task.id, process.stdout, session),
-            name=self.owner,
-            daemon=True,
+        assert process.stdout is not None
+        reader = threads.start(
+            partial(logs.forward, declared, self.task.id, process.stdout, session),
+            name=f"log of {self.owner}",
+            failed=partial(self._lose_log, name),
         )
-        reader.start()
         self._readers.append(reader)
         shown = self._shown(name)
         shown.last_status, shown.image_digest = "RUNNING", image.digest
@@ -301,7 +301,8 @@ class Running:
             try:
                 process.wait(max(deadline - time.monotonic(), 0))
             except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
             self._note_exit(name, process.returncode)
         runtime.current().processes.end(self.owner, grace_seconds=1)
@@ -313,6 +314,18 @@ class Running:
         self.task.stopped_at = datetime.now(UTC)
         self._become("STOPPED")
         self.ended.set()
+
+    def _lose_log(self, name: str, error: Exception) -> None:
+        """A container whose output nobody reads would stand still before long."""
+        self.stop(f"ResourceInitializationError: log of {name}: {error!r}", "TaskFailedToStart")
+
+    def _break_off(self, error: Exception) -> None:
+        """The task is over when not even its end went well."""
+        self.task.desired_status = "STOPPED"
+        self.task.stopped_reason, self.task.stop_code = repr(error), "TaskFailedToStart"
+        self.task.stopped_at = datetime.now(UTC)
+        self.ended.set()
+        self._become("STOPPED")
 
     def _become(self, status: str) -> None:
         self.status = status
