@@ -45,6 +45,7 @@ from labkit.cloud.compute.balancer import elbv2
 from labkit.cloud.front import identity
 from labkit.cloud.front.door import Door
 from labkit.cloud.front.launcher import no_proxy
+from labkit.cloud.guests import watchdog
 from labkit.cloud.guests.isolation import isolation
 from labkit.cloud.guests.processes import JUPYTERLAB, Processes
 from labkit.cloud.monitoring import alarms
@@ -122,6 +123,7 @@ def serve(state_dir: Path, port: int) -> None:
     containers.start()
     scaling.start()
     alarms.start()
+    watchdog.start(Processes(state_dir))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -57,9 +57,18 @@ class Processes:
         return subprocess.Popen(command, env=marked, cwd=cwd, start_new_session=True, **popen)
 
     def find(self, owner: str | None = None, *, but_not: str | None = None) -> list[psutil.Process]:
-        """The live processes of this lab, or those of one owner, or those of all but one."""
-        others = (process for process in psutil.process_iter() if process.pid != os.getpid())
-        return [process for process in others if self._is_ours(process, owner, but_not)]
+        """The live processes of this lab, or those of one owner, or those of all but one.
+
+        Those in the sessions of the ones that carry the marks are among them: a command that clears
+        its environment has lost its own.
+        """
+        others = [process for process in psutil.process_iter() if process.pid != os.getpid()]
+        found = [process for process in others if self._is_ours(process, owner, but_not)]
+        # a learner's terminal is not the lab's because JupyterLab was started from it
+        marked = [process for process in found if _owner(process) != JUPYTERLAB]
+        sessions = {_session(process) for process in marked} - {None}
+        rest = set(others).difference(found) if sessions else ()
+        return found + [one for one in rest if _session(one) in sessions and _runs(one)]
 
     def end(
         self, owner: str | None = None, *, but_not: str | None = None, grace_seconds: float = 3.0
@@ -89,6 +98,18 @@ class Processes:
                 and (but_not is None or environ.get(OWNER) != but_not)
             )
         return False
+
+
+def _owner(process: psutil.Process) -> str | None:
+    with contextlib.suppress(psutil.Error, OSError):
+        return process.environ().get(OWNER)
+    return None
+
+
+def _session(process: psutil.Process) -> int | None:
+    with contextlib.suppress(OSError):
+        return os.getsid(process.pid)
+    return None
 
 
 def _end(processes: Iterable[psutil.Process], grace_seconds: float) -> None:
