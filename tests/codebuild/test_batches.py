@@ -16,7 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.cloud.codebuild.batch import splitting
+from labkit.cloud.codebuild import splitting
 from labkit.cloud.codebuild.batch.spec import KINDS, read
 from labkit.cloud.codebuild.buildspec import BuildspecError
 from tests.codebuild.batching import DONE, Batches, Fields, groups, make_batches, phases, statuses

@@ -16,11 +16,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError, ParamValidationError
 
-from labkit.cloud.codebuild.batch import splitting
+from labkit.cloud.codebuild import splitting
 from labkit.cloud.codebuild.buildspec import Buildspec
-from labkit.cloud.codebuild.isolation import Guest
 from labkit.cloud.codebuild.models import Build
 from labkit.cloud.guests import languages
+from labkit.cloud.guests.guest import Guest
 from labkit.cloud.guests.processes import passed_on_environment
 from labkit.cloud.shared import runtime
 from labkit.cloud.shared.clients import Session
@@ -210,21 +210,6 @@ def exportable(names: Iterable[str], build: Build) -> list[str]:
     """
     secret = {name for name, (kind, _) in _declared(build).items() if kind != PLAIN}
     return [name for name in names if not name.startswith("AWS_") and name not in secret]
-
-
-def git_credentials() -> dict[str, str]:
-    """Configuration with which git signs in to the lab's CodeCommit as the build's role."""
-    endpoint = runtime.current().endpoint_url
-    helper = f"!{shlex.quote(sys.executable)} -m labkit.git_credential"
-    pairs = [
-        (f"credential.{endpoint}.helper", helper),
-        (f"credential.{endpoint}.useHttpPath", "true"),
-    ]
-    return {
-        "GIT_CONFIG_COUNT": str(len(pairs)),
-        **{f"GIT_CONFIG_KEY_{index}": key for index, (key, _) in enumerate(pairs)},
-        **{f"GIT_CONFIG_VALUE_{index}": value for index, (_, value) in enumerate(pairs)},
-    }
 
 
 def with_runtimes(

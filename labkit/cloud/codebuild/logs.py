@@ -21,9 +21,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud.monitoring.log_streams import LONGEST_EVENT, LineFile, install
 from labkit.cloud.shared import threads
 from labkit.cloud.shared.clients import Session
+from labkit.cloud.shared.log_streams import LONGEST_EVENT, LineFile, install
 
 logger = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.cloud.codebuild import environment
+from labkit.cloud.codebuild.backend import codebuild_backends
 from labkit.cloud.codebuild.buildspec import (
     Buildspec,
     BuildspecError,
@@ -22,13 +23,14 @@ from labkit.cloud.codebuild.buildspec import (
     decoded,
     parse,
 )
-from labkit.cloud.codebuild.isolation import Guest
 from labkit.cloud.codebuild.logs import BuildLog
-from labkit.cloud.codebuild.models import Build, PhaseFailed, cache_directory, codebuild_backends
+from labkit.cloud.codebuild.models import Build, PhaseFailed, cache_directory
 from labkit.cloud.codebuild.shell import Shell
 from labkit.cloud.codebuild.source import Fetcher, SourceError
 from labkit.cloud.guests import languages
+from labkit.cloud.guests.guest import Guest
 from labkit.cloud.shared.clients import Session
+from labkit.cloud.shared.git import git_credentials
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class _Preparation:
         check_can_run(spec)
         env |= self._variables(spec)
         if spec.git_credentials:
-            env |= environment.git_credentials()
+            env |= git_credentials()
         env["PATH"] = environment.with_runtimes(spec, env, self.directory, self.log.agent)
         self.log.agent(f"Moving to directory {self.guest.inside(self.source)}")
         self._check_users(spec)

@@ -19,14 +19,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud import bus
 from labkit.cloud.codebuild import artifacts, disk, environment, events, logs
+from labkit.cloud.codebuild.backend import codebuild_backends
 from labkit.cloud.codebuild.buildspec import PHASES, Buildspec, OnFailure, PhaseSpec
 from labkit.cloud.codebuild.cache import Cache
-from labkit.cloud.codebuild.isolation import Guest
 from labkit.cloud.codebuild.logs import BuildLog
-from labkit.cloud.codebuild.models import Build, Phase, PhaseFailed, codebuild_backends, now
+from labkit.cloud.codebuild.models import Build, Phase, PhaseFailed, now
 from labkit.cloud.codebuild.preparation import Prepared, prepare
 from labkit.cloud.codebuild.reports.processing import process as process_reports
 from labkit.cloud.codebuild.shell import Shell
+from labkit.cloud.guests.guest import Guest
 from labkit.cloud.shared import clients, runtime, threads
 from labkit.cloud.shared.clients import Session
 

@@ -24,7 +24,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from labkit.cloud.codebuild.isolation import Guest
+from labkit.cloud.guests.guest import Guest
 from labkit.cloud.guests.processes import LAB, OWNER
 from labkit.cloud.shared import runtime
 

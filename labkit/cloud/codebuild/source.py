@@ -14,10 +14,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud.codebuild.buildspec import decoded
-from labkit.cloud.codepipeline.actions.clone_ref import FORMAT, CloneRef
 from labkit.cloud.shared import git
 from labkit.cloud.shared.archives import ArchiveError, unpack
 from labkit.cloud.shared.clients import Session
+from labkit.cloud.shared.clone_ref import FORMAT, CloneRef
 
 SUPPORTED = ("CODEPIPELINE", "CODECOMMIT", "S3", "NO_SOURCE", *git.HOSTED)
 _ARN = "arn:aws:s3:::"

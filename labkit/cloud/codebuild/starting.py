@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from labkit.cloud.codebuild import events, queue
-from labkit.cloud.codebuild.models import Build, CodeBuildBackend, Fields, Phase, Project
+from labkit.cloud.codebuild.backend import CodeBuildBackend
+from labkit.cloud.codebuild.models import Build, Fields, Phase, Project
 from labkit.cloud.shared.service import AWSError
 
 # StartBuild's overrides -> where in the build's settings they go

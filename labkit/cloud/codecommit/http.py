@@ -13,9 +13,10 @@ from typing import Any
 from moto.core.exceptions import ServiceException
 from werkzeug.wrappers import Response
 
-from labkit.cloud.codecommit.repositories import codecommit_backends, git_environment
-from labkit.cloud.front.identity import Principal
+from labkit.cloud.codecommit.repositories import codecommit_backends
 from labkit.cloud.shared import runtime
+from labkit.cloud.shared.git import git_environment
+from labkit.cloud.shared.identity import Principal
 
 _CHUNK = 1 << 16
 _SERVICES = ("/info/refs", "/git-upload-pack", "/git-receive-pack")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import threading
 import uuid
@@ -16,8 +15,9 @@ from moto.core.base_backend import BackendDict, BaseBackend
 from moto.core.exceptions import ServiceException
 
 from labkit.cloud import bus
-from labkit.cloud.front.identity import Principal
 from labkit.cloud.shared import runtime
+from labkit.cloud.shared.git import git_environment
+from labkit.cloud.shared.identity import Principal
 
 NO_COMMIT = "0" * 40
 
@@ -160,14 +160,3 @@ class CodeCommitBackend(BaseBackend):
 
 
 codecommit_backends = BackendDict(CodeCommitBackend, "codecommit")
-
-
-def git_environment() -> dict[str, str]:
-    """An environment in which git reads no configuration of the machine's user."""
-    return {
-        "PATH": os.environ["PATH"],
-        "LC_ALL": "C.UTF-8",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_TERMINAL_PROMPT": "0",
-    }

@@ -16,8 +16,8 @@ from labkit.cloud.codecommit.repositories import (
     CodeCommitBackend,
     Repository,
     codecommit_backends,
-    git_environment,
 )
+from labkit.cloud.shared.git import git_environment
 from labkit.cloud.shared.service import AWSError, Service, error_response, page
 
 _BRANCH = "refs/heads/"

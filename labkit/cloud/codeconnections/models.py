@@ -7,27 +7,22 @@ AWS pages: "Connection" and "Host" in the CodeConnections API Reference.
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from moto.core.base_backend import BackendDict, BaseBackend
 
+from labkit.cloud.shared.deliveries import Delivery
+from labkit.cloud.shared.git import github_url
 from labkit.cloud.shared.service import AWSError
 
 # where a provider keeps its repositories, unless a host says so
 _ENDPOINTS = {
-    "GitHub": "https://github.com",
     "Bitbucket": "https://bitbucket.org",
     "GitLab": "https://gitlab.com",
 }
 INSTALLED = ("GitHubEnterpriseServer", "GitLabSelfManaged")  # those that need a host
-GITHUB_URL = "LABKIT_GITHUB_URL"  # a server to ask instead of github.com
-
-
-def github_url() -> str:
-    """Where the repositories of GitHub are looked for."""
-    return os.environ.get(GITHUB_URL) or _ENDPOINTS["GitHub"]
 
 
 @dataclass
@@ -64,6 +59,10 @@ class Connection:
     def id(self) -> str:
         return self.arn.rpartition("/")[2]
 
+    @property
+    def region(self) -> str:
+        return self.arn.split(":")[3]
+
     def url(self, repository: str) -> str:
         """The clone URL of a repository, by its full id (`owner/name`)."""
         if self.host is not None:
@@ -81,6 +80,17 @@ class Connection:
             "HostArn": self.host.arn if self.host else None,
         }
         return {key: value for key, value in shown.items() if value is not None}
+
+
+def receive(connection: Connection, delivery: Delivery) -> dict[str, Any]:
+    """Answer a delivery to a connection's URL: whoever listens to connections is told."""
+    answer: dict[str, Any] = {}
+    for listener in listeners:
+        answer |= listener(connection, delivery)
+    return answer
+
+
+listeners: list[Callable[[Connection, Delivery], dict[str, Any]]] = []
 
 
 class ConnectionsBackend(BaseBackend):

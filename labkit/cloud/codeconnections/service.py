@@ -6,12 +6,12 @@ AWS page: "AWS CodeConnections API Reference".
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from typing import Any, ClassVar
 
 from labkit.cloud.codeconnections import models
 from labkit.cloud.codeconnections.models import Connection, Host
-from labkit.cloud.codepipeline import triggers
-from labkit.cloud.front import deliveries
+from labkit.cloud.shared import deliveries
 from labkit.cloud.shared.service import AWSError, Service, page
 
 Answer = dict[str, Any]
@@ -48,10 +48,7 @@ class CodeConnections(Service):
         tags = {tag["Key"]: tag["Value"] for tag in Tags or []}
         made = Connection(arn, ConnectionName, provider, self.current_account, host, tags)
         self.backend.connections[made.id] = made
-        account, region = self.current_account, self.region
-        deliveries.open_path(
-            made.id, lambda delivery: triggers.receive(account, region, made, delivery)
-        )
+        deliveries.open_path(made.id, partial(models.receive, made))
         return {"ConnectionArn": arn, **({"Tags": Tags} if Tags else {})}
 
     def get_connection(self, ConnectionArn: str) -> Answer:

@@ -22,7 +22,7 @@ from labkit.cloud.codedeploy.models import (
     Group,
     Target,
 )
-from labkit.cloud.codedeploy.strategies import watching
+from labkit.cloud.codedeploy.role import service_session
 from labkit.cloud.shared import threads
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def _publish(
 ) -> None:
     subject = f"{kind}: CodeDeploy {message['deploymentId']} in {backend.region_name}"
     try:
-        sns = watching.service_session(backend, group).client("sns")
+        sns = service_session(backend, group).client("sns")
         sns.publish(TopicArn=topic, Subject=subject, Message=json.dumps(message))
     except (ClientError, BotoCoreError, DeploymentFailed) as error:
         _not_sent(topic, error)

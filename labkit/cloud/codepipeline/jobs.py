@@ -13,16 +13,14 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from labkit.cloud.codepipeline import catalogue
-from labkit.cloud.codepipeline.actions import Action, ActionFailed
+from labkit.cloud.codepipeline.action import Action, ActionFailed
 from labkit.cloud.codepipeline.models import Artifact
-from labkit.cloud.codepipeline.registry import Registry, registries
+from labkit.cloud.codepipeline.registry import Job, Registry, registries
 from labkit.cloud.shared import runtime
 from labkit.cloud.shared.service import AWSError
 
@@ -31,31 +29,6 @@ CUSTOM_TIMEOUT_SECONDS = 24 * 3600
 ACKNOWLEDGE_SECONDS = 300
 MAX_VARIABLES_BYTES = 122_880
 _changed = threading.Condition()
-
-
-@dataclass
-class Job:
-    """One piece of work for a worker."""
-
-    action: Action
-    continuation_token: str | None = None
-    status: str = "Queued"
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    nonce: str = "1"
-    client_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    dispatched: float | None = None  # monotonic
-    result: dict[str, Any] | None = None
-    failure: dict[str, str] | None = None
-    percent_complete: int | None = None
-
-    @property
-    def over(self) -> bool:
-        return self.status in ("Succeeded", "Failed", "TimedOut")
-
-    @property
-    def type_id(self) -> dict[str, str]:
-        type_id: dict[str, str] = self.action.declaration["actionTypeId"]
-        return type_id
 
 
 def registry_of(action: Action) -> Registry:

@@ -13,7 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud import bus
 from labkit.cloud.codepipeline import events
-from labkit.cloud.codepipeline.actions import Action, ActionFailed, providers
+from labkit.cloud.codepipeline.action import Action, ActionFailed
+from labkit.cloud.codepipeline.actions import providers
 from labkit.cloud.codepipeline.models import ActionRun, Execution, Pipeline, now
 from labkit.cloud.codepipeline.variables import resolve
 from labkit.cloud.shared import threads

@@ -20,14 +20,14 @@ from urllib.parse import urlsplit
 from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud import bus
-from labkit.cloud.codeconnections.models import Connection, connections_backends, github_url
+from labkit.cloud.codeconnections.models import connections_backends
 from labkit.cloud.codepipeline import execution as machine
 from labkit.cloud.codepipeline import triggers
-from labkit.cloud.codepipeline.actions import CODEPIPELINE
+from labkit.cloud.codepipeline.action import CODEPIPELINE
 from labkit.cloud.codepipeline.models import Pipeline, codepipeline_backends
 from labkit.cloud.shared import clients, runtime, threads
 from labkit.cloud.shared.clients import Session
-from labkit.cloud.shared.git import Clone, GitError, references
+from labkit.cloud.shared.git import Clone, GitError, github_url, references
 from labkit.cloud.shared.service import AWSError
 
 logger = logging.getLogger(__name__)
@@ -148,10 +148,7 @@ class _Watch:
         for ref, commit in found.items():
             if before.get(ref) != commit:
                 change = _change(repository, url, ref, commit, before.get(ref), session)
-                self._tell(pipeline, connection, change)
-
-    def _tell(self, pipeline: Pipeline, connection: Connection, change: triggers.Change) -> None:
-        triggers.consider(pipeline.account_id, pipeline.region, connection, change)
+                triggers.consider(connection, change)
 
     def _due(self, what: str, url: str) -> bool:
         """Whether a server may be asked again; what several pipelines read is asked for once."""

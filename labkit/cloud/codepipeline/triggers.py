@@ -20,7 +20,7 @@ from wcmatch import glob
 from labkit.cloud.codeconnections.models import Connection
 from labkit.cloud.codepipeline import execution as machine
 from labkit.cloud.codepipeline.models import Pipeline, codepipeline_backends
-from labkit.cloud.front.deliveries import Delivery
+from labkit.cloud.shared.deliveries import Delivery
 from labkit.cloud.shared.service import AWSError
 
 logger = logging.getLogger(__name__)
@@ -52,20 +52,20 @@ class Change:
     event: str | None = None
 
 
-def receive(
-    account_id: str, region: str, connection: Connection, delivery: Delivery
-) -> dict[str, Any]:
+def receive(connection: Connection, delivery: Delivery) -> dict[str, Any]:
     """Answer a GitHub-shaped delivery to a connection: start the pipelines that it concerns."""
     change = _read(delivery)
     if change is None:
         return {"message": f"nothing starts on {delivery.event or 'this event'}"}
-    return {"pipelineExecutionIds": consider(account_id, region, connection, change)}
+    return {"pipelineExecutionIds": consider(connection, change)}
 
 
-def consider(account_id: str, region: str, connection: Connection, change: Change) -> list[str]:
+def consider(connection: Connection, change: Change) -> list[str]:
     """Start every pipeline whose source or trigger matches the change; returns the executions."""
     started = []
-    for pipeline in list(codepipeline_backends[account_id][region].pipelines.values()):
+    for pipeline in list(
+        codepipeline_backends[connection.account_id][connection.region].pipelines.values()
+    ):
         for action in sources(pipeline):
             configuration = action["configuration"]
             same = configuration["ConnectionArn"].rpartition("/")[2] == connection.id

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from labkit.cloud.codepipeline.actions import ActionFailed
+from labkit.cloud.codepipeline.action import ActionFailed
 from labkit.cloud.codepipeline.models import Execution
 
 _REFERENCE = re.compile(r"#\{([A-Za-z0-9@_-]+)\.([A-Za-z0-9@_.-]+)\}")

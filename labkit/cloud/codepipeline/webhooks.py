@@ -12,8 +12,6 @@ import hmac
 import ipaddress
 import re
 import urllib.parse
-from dataclasses import dataclass, field
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -23,9 +21,8 @@ from jsonpath_ng.ext.parser import parse
 from labkit.cloud.codepipeline import catalogue
 from labkit.cloud.codepipeline import execution as machine
 from labkit.cloud.codepipeline.models import Pipeline, codepipeline_backends, now
-from labkit.cloud.front import deliveries
-from labkit.cloud.front.deliveries import Delivery, Refused
-from labkit.cloud.shared import runtime
+from labkit.cloud.codepipeline.registry import Webhook
+from labkit.cloud.shared.deliveries import Delivery, Refused
 from labkit.cloud.shared.service import AWSError
 
 # authentication -> the one property of its configuration
@@ -33,77 +30,54 @@ PROPERTY = {"GITHUB_HMAC": "SecretToken", "IP": "AllowedIPRange", "UNAUTHENTICAT
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
 
-@dataclass
-class Webhook:
-    """One webhook of an account, and what its last delivery did."""
+def receive(webhook: Webhook, delivery: Delivery) -> dict[str, Any]:
+    """Answer one delivery.
 
-    definition: dict[str, Any]
-    account_id: str
-    region: str
-    token: str
-    last_triggered: datetime | None = None
-    error_code: str | None = None
-    error_message: str | None = None
-    tags: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def arn(self) -> str:
-        return webhook_arn(self.region, self.account_id, self.definition["name"])
-
-    @property
-    def url(self) -> str:
-        return f"{runtime.current().endpoint_url}{deliveries.PATH}{self.token}"
-
-    def receive(self, delivery: Delivery) -> dict[str, Any]:
-        """Answer one delivery.
-
-        Raises:
-            Refused: it is not authentic, or no JSON.
-        """
-        try:
-            self._authenticate(delivery)
-            payload = _payload(delivery)
-        except Refused as refused:
-            self.error_code, self.error_message = str(refused.status), refused.message
-            raise
-        pipeline = self._pipeline()
-        configuration = self._configuration(pipeline)
-        filters = self.definition["filters"]
-        if pipeline is None or not all(passes(item, payload, configuration) for item in filters):
-            return {"message": "the delivery does not pass the webhook's filters; nothing started"}
-        trigger = {"triggerType": "Webhook", "triggerDetail": self.arn}
-        try:
-            execution = machine.start(pipeline, trigger)
-        except AWSError as error:
-            self.error_code, self.error_message = error.code, error.message
-            return {"message": f"nothing started: {error.message}"}
-        self.last_triggered, self.error_code, self.error_message = now(), None, None
-        return {"pipelineExecutionId": execution.id}
-
-    def _authenticate(self, delivery: Delivery) -> None:
-        given = self.definition["authenticationConfiguration"]
-        match self.definition["authentication"]:
-            case "GITHUB_HMAC":
-                check_signature(delivery, given["SecretToken"])
-            case "IP":
-                allowed = ipaddress.ip_network(given["AllowedIPRange"], strict=False)
-                if ipaddress.ip_address(delivery.peer) not in allowed:
-                    raise Refused(403, f"{delivery.peer} is not in the webhook's AllowedIPRange")
-
-    def _pipeline(self) -> Pipeline | None:
-        backend = codepipeline_backends[self.account_id][self.region]
-        return backend.pipelines.get(self.definition["targetPipeline"])
-
-    def _configuration(self, pipeline: Pipeline | None) -> dict[str, str]:
-        if pipeline is None:
-            return {}
-        action = source_action(pipeline, self.definition["targetAction"]) or {}
-        return action.get("configuration") or {}
+    Raises:
+        Refused: it is not authentic, or no JSON.
+    """
+    try:
+        _authenticate(webhook, delivery)
+        payload = _payload(delivery)
+    except Refused as refused:
+        webhook.error_code, webhook.error_message = str(refused.status), refused.message
+        raise
+    pipeline = _pipeline(webhook)
+    configuration = _configuration(webhook, pipeline)
+    filters = webhook.definition["filters"]
+    if pipeline is None or not all(passes(item, payload, configuration) for item in filters):
+        return {"message": "the delivery does not pass the webhook's filters; nothing started"}
+    trigger = {"triggerType": "Webhook", "triggerDetail": webhook.arn}
+    try:
+        execution = machine.start(pipeline, trigger)
+    except AWSError as error:
+        webhook.error_code, webhook.error_message = error.code, error.message
+        return {"message": f"nothing started: {error.message}"}
+    webhook.last_triggered, webhook.error_code, webhook.error_message = now(), None, None
+    return {"pipelineExecutionId": execution.id}
 
 
-def webhook_arn(region: str, account_id: str, name: str) -> str:
-    """The ARN of the webhook of that name."""
-    return f"arn:aws:codepipeline:{region}:{account_id}:webhook:{name}"
+def _authenticate(webhook: Webhook, delivery: Delivery) -> None:
+    given = webhook.definition["authenticationConfiguration"]
+    match webhook.definition["authentication"]:
+        case "GITHUB_HMAC":
+            check_signature(delivery, given["SecretToken"])
+        case "IP":
+            allowed = ipaddress.ip_network(given["AllowedIPRange"], strict=False)
+            if ipaddress.ip_address(delivery.peer) not in allowed:
+                raise Refused(403, f"{delivery.peer} is not in the webhook's AllowedIPRange")
+
+
+def _pipeline(webhook: Webhook) -> Pipeline | None:
+    backend = codepipeline_backends[webhook.account_id][webhook.region]
+    return backend.pipelines.get(webhook.definition["targetPipeline"])
+
+
+def _configuration(webhook: Webhook, pipeline: Pipeline | None) -> dict[str, str]:
+    if pipeline is None:
+        return {}
+    action = source_action(pipeline, webhook.definition["targetAction"]) or {}
+    return action.get("configuration") or {}
 
 
 def source_action(pipeline: Pipeline, name: str) -> dict[str, Any] | None:

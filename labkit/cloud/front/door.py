@@ -24,11 +24,11 @@ from moto.core.utils import get_service_model
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from labkit.cloud.front import deliveries, identity, signature
-from labkit.cloud.front.identity import Principal
+from labkit.cloud.front import signature
 from labkit.cloud.front.services import REFUSED, SERVICES
 from labkit.cloud.front.signature import SignatureError
-from labkit.cloud.shared import runtime
+from labkit.cloud.shared import deliveries, identity, runtime
+from labkit.cloud.shared.identity import Principal
 from labkit.cloud.shared.service import error_response, unsupported
 
 logger = logging.getLogger(__name__)

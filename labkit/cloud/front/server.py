@@ -36,20 +36,21 @@ from labkit.cloud import bus
 from labkit.cloud.codebuild.service import CodeBuild
 from labkit.cloud.codecommit import http as git_http
 from labkit.cloud.codecommit.service import CodeCommit
+from labkit.cloud.codeconnections import models as connections
 from labkit.cloud.codeconnections.service import CodeConnections, CodeStarConnections
 from labkit.cloud.codedeploy import scaling
 from labkit.cloud.codedeploy.service import CodeDeploy
+from labkit.cloud.codepipeline import triggers
 from labkit.cloud.codepipeline.service import CodePipeline
 from labkit.cloud.compute import containers, functions, hosts
 from labkit.cloud.compute.balancer import elbv2
-from labkit.cloud.front import identity
 from labkit.cloud.front.door import Door
 from labkit.cloud.front.launcher import no_proxy
 from labkit.cloud.guests import watchdog
 from labkit.cloud.guests.isolation import isolation
 from labkit.cloud.guests.processes import JUPYTERLAB, Processes
 from labkit.cloud.monitoring import alarms
-from labkit.cloud.shared import runtime
+from labkit.cloud.shared import identity, runtime
 from labkit.cloud.shared.service import Service
 
 OURS: dict[str, type[Service]] = {
@@ -116,6 +117,7 @@ def serve(state_dir: Path, port: int) -> None:
     learner = identity.create_learner(runtime.current().account_id)
     dispatcher = Dispatcher(create_backend_app)
     server.wsgi_app = Door(dispatcher, git_http.answer)
+    connections.listeners.append(triggers.receive)
     bus.start()
     hosts.start()
     functions.start()

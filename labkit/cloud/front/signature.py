@@ -18,8 +18,8 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from labkit.cloud.front import identity
-from labkit.cloud.front.identity import Principal
+from labkit.cloud.shared import identity
+from labkit.cloud.shared.identity import Principal
 
 SKEW = timedelta(minutes=15)
 UNSIGNED_BODY = ("UNSIGNED-PAYLOAD", "STREAMING-")

@@ -26,8 +26,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from labkit.cloud.codebuild.isolation import Guest
 from labkit.cloud.guests import languages
+from labkit.cloud.guests.guest import Guest
 from labkit.cloud.guests.processes import passed_on_environment
 from labkit.cloud.shared import runtime, threads
 from labkit.cloud.shared.archives import unpack

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from labkit.cloud.front.identity import Principal
 from labkit.cloud.iam.policies import of
 from labkit.cloud.iam.statements import Request
+from labkit.cloud.shared.identity import Principal
 from labkit.cloud.shared.service import AWSError
 
 

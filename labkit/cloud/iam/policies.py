@@ -13,8 +13,8 @@ from typing import Any
 from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
-from labkit.cloud.front.identity import Principal
 from labkit.cloud.iam.statements import Document
+from labkit.cloud.shared.identity import Principal
 
 IDENTITY, BOUNDARY, SESSION = "identity-based policy", "permissions boundary", "session policy"
 

@@ -16,8 +16,7 @@ import botocore.session
 from botocore.config import Config
 from botocore.loaders import create_loader
 
-from labkit.cloud.front import identity
-from labkit.cloud.shared import runtime
+from labkit.cloud.shared import identity, runtime
 
 LIFETIME_SECONDS = 3600
 _CONFIG = Config(

@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import subprocess
+import sys
 import threading
 from base64 import b64encode
 from collections import defaultdict
@@ -19,11 +21,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from labkit.cloud.codebuild.environment import git_credentials
-from labkit.cloud.codecommit.repositories import git_environment
 from labkit.cloud.shared import runtime
 from labkit.cloud.shared.clients import Session
 
+GITHUB_URL = "LABKIT_GITHUB_URL"  # a server to ask instead of github.com
 # source types whose location is the URL of a repository somewhere else
 HOSTED = (
     "GITHUB",
@@ -276,3 +277,34 @@ def references(url: str, session: Session, owner: str, token: str | None = None)
     source = {"type": "GITHUB", "location": url}
     place = runtime.current().state_dir
     return Clone(source, None, place, session, owner, token=token).listed()
+
+
+def git_environment() -> dict[str, str]:
+    """An environment in which git reads no configuration of the machine's user."""
+    return {
+        "PATH": os.environ["PATH"],
+        "LC_ALL": "C.UTF-8",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_TERMINAL_PROMPT": "0",
+    }
+
+
+def git_credentials() -> dict[str, str]:
+    """Configuration with which git signs in to the lab's CodeCommit as the build's role."""
+    endpoint = runtime.current().endpoint_url
+    helper = f"!{shlex.quote(sys.executable)} -m labkit.git_credential"
+    pairs = [
+        (f"credential.{endpoint}.helper", helper),
+        (f"credential.{endpoint}.useHttpPath", "true"),
+    ]
+    return {
+        "GIT_CONFIG_COUNT": str(len(pairs)),
+        **{f"GIT_CONFIG_KEY_{index}": key for index, (key, _) in enumerate(pairs)},
+        **{f"GIT_CONFIG_VALUE_{index}": value for index, (_, value) in enumerate(pairs)},
+    }
+
+
+def github_url() -> str:
+    """Where the repositories of GitHub are looked for."""
+    return os.environ.get(GITHUB_URL) or "https://github.com"

@@ -24,7 +24,7 @@ from moto.core.responses import ActionResult, BaseResponse
 from moto.core.serialize import get_serializer_class
 from moto.core.utils import get_service_model
 
-from labkit.cloud.front.identity import Principal
+from labkit.cloud.shared.identity import Principal
 
 T = TypeVar("T")
 

@@ -1,11 +1,11 @@
-"""What CodeBuild's operations share: the account's state, and its error for a wrong request."""
+"""What CodeBuild's operations share: the account's state, and who asks."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
 
-from labkit.cloud.codebuild.models import CodeBuildBackend, codebuild_backends
-from labkit.cloud.shared.service import AWSError, Service
+from labkit.cloud.codebuild.backend import CodeBuildBackend, codebuild_backends
+from labkit.cloud.shared.service import Service
 
 Answer = dict[str, Any]
 
@@ -22,12 +22,3 @@ class Operations(Service):
         if self.principal.invoked_by == "codepipeline.amazonaws.com":
             return f"codepipeline/{(self.principal.source_arn or '').rpartition(':')[2]}"
         return self.principal.name
-
-
-def invalid(message: str) -> NoReturn:
-    """Refuse a request.
-
-    Raises:
-        AWSError: InvalidInputException.
-    """
-    raise AWSError("InvalidInputException", message)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from labkit.cloud.codebuild.api.base import Answer, Operations, invalid
-from labkit.cloud.codebuild.api.projects import check_declaration
+from labkit.cloud.codebuild.api.base import Answer, Operations
 from labkit.cloud.codebuild.batch import config, engine
 from labkit.cloud.codebuild.batch.models import Batch
+from labkit.cloud.codebuild.declaration import check_declaration, invalid
 from labkit.cloud.codebuild.models import Project, now
 from labkit.cloud.codebuild.starting import overridden
 from labkit.cloud.shared.service import AWSError, page

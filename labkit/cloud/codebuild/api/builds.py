@@ -8,9 +8,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from labkit.cloud.codebuild.api.base import Answer, Operations, invalid
-from labkit.cloud.codebuild.api.projects import check_declaration
+from labkit.cloud.codebuild.api.base import Answer, Operations
 from labkit.cloud.codebuild.batch.engine import claim
+from labkit.cloud.codebuild.declaration import check_declaration, invalid
 from labkit.cloud.codebuild.models import Build, Project, now
 from labkit.cloud.codebuild.starting import overridden, start
 from labkit.cloud.shared.service import AWSError, page

@@ -6,7 +6,8 @@ in the CodeBuild API Reference.
 
 from __future__ import annotations
 
-from labkit.cloud.codebuild.api.base import Answer, Operations, invalid
+from labkit.cloud.codebuild.api.base import Answer, Operations
+from labkit.cloud.codebuild.declaration import invalid
 from labkit.cloud.codebuild.models import SourceCredentials
 from labkit.cloud.shared.service import AWSError
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from labkit.cloud.codebuild.api.base import Answer, Operations, invalid
+from labkit.cloud.codebuild.api.base import Answer, Operations
+from labkit.cloud.codebuild.declaration import invalid
 from labkit.cloud.codebuild.reports.models import Report, ReportGroup
 from labkit.cloud.shared.service import AWSError, page
 

@@ -10,14 +10,15 @@ import re
 import secrets
 from typing import Any
 
-from labkit.cloud.codebuild.api.base import Answer, Operations, invalid
+from labkit.cloud.codebuild.api.base import Answer, Operations
+from labkit.cloud.codebuild.backend import CodeBuildBackend
 from labkit.cloud.codebuild.batch import engine
-from labkit.cloud.codebuild.models import CodeBuildBackend, Project, Webhook, now
+from labkit.cloud.codebuild.declaration import invalid
+from labkit.cloud.codebuild.models import Project, Webhook, now
 from labkit.cloud.codebuild.starting import overridden, start
 from labkit.cloud.codebuild.webhooks import filters, payloads
-from labkit.cloud.front import deliveries
-from labkit.cloud.front.deliveries import Delivery, Refused
-from labkit.cloud.shared import runtime
+from labkit.cloud.shared import deliveries, runtime
+from labkit.cloud.shared.deliveries import Delivery, Refused
 from labkit.cloud.shared.service import AWSError
 
 _PROVIDERS = ("GITHUB", "GITHUB_ENTERPRISE")

@@ -15,11 +15,11 @@ from labkit.cloud.codebuild.artifacts.finding import ArtifactError, find
 from labkit.cloud.codebuild.artifacts.globs import pattern
 from labkit.cloud.codebuild.artifacts.storing import Store, Target
 from labkit.cloud.codebuild.buildspec import ArtifactSpec
-from labkit.cloud.codebuild.isolation import Guest
 from labkit.cloud.codebuild.logs import BuildLog
 from labkit.cloud.codebuild.models import Build, PhaseFailed
 from labkit.cloud.codebuild.preparation import Prepared
 from labkit.cloud.codebuild.shell import Shell
+from labkit.cloud.guests.guest import Guest
 from labkit.cloud.shared.clients import Session
 
 __all__ = ["pattern", "upload"]

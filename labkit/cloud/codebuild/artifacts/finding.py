@@ -16,8 +16,8 @@ from pathlib import Path
 
 from labkit.cloud.codebuild.artifacts.globs import pattern
 from labkit.cloud.codebuild.buildspec import ArtifactSpec
-from labkit.cloud.codebuild.isolation import Guest
 from labkit.cloud.codebuild.preparation import Prepared
+from labkit.cloud.guests.guest import Guest
 
 _MOST_LINKS = 40  # of one path, as Linux follows them
 _MOST_FILES = 1_000_000

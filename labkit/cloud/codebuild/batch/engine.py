@@ -22,13 +22,13 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud import bus
-from labkit.cloud.codebuild.api.projects import check_declaration
+from labkit.cloud.codebuild.backend import CodeBuildBackend
 from labkit.cloud.codebuild.batch import combining, config, spec
 from labkit.cloud.codebuild.batch.models import Batch, Group
 from labkit.cloud.codebuild.batch.settings import of_download, of_task
+from labkit.cloud.codebuild.declaration import check_declaration
 from labkit.cloud.codebuild.models import (
     Build,
-    CodeBuildBackend,
     Fields,
     Phase,
     PhaseFailed,

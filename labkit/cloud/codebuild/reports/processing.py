@@ -16,8 +16,9 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud.codebuild.artifacts import pattern
+from labkit.cloud.codebuild.backend import CodeBuildBackend
 from labkit.cloud.codebuild.buildspec import ReportSpec
-from labkit.cloud.codebuild.models import Build, CodeBuildBackend
+from labkit.cloud.codebuild.models import Build
 from labkit.cloud.codebuild.preparation import Prepared
 from labkit.cloud.codebuild.reports import formats
 from labkit.cloud.codebuild.reports.models import Report, ReportGroup

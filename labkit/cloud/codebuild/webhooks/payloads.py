@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkit.cloud.front.deliveries import Delivery
+from labkit.cloud.shared.deliveries import Delivery
 
 # the action of a pull request's event -> CodeBuild's word
 _PULL_REQUESTS = {

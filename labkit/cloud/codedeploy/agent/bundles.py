@@ -10,11 +10,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from labkit.cloud.codeconnections.models import github_url
 from labkit.cloud.compute.hosts import Host
 from labkit.cloud.shared.archives import unpack
 from labkit.cloud.shared.clients import Session
-from labkit.cloud.shared.git import Clone, GitError
+from labkit.cloud.shared.git import Clone, GitError, github_url
 
 ARCHIVE = "deployment-archive"
 

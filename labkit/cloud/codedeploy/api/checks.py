@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from labkit.cloud.codedeploy import triggers
-from labkit.cloud.codedeploy.api import onpremises
+from labkit.cloud.codedeploy import onpremises, triggers
 from labkit.cloud.codedeploy.models import CodeDeployBackend, style_of
 from labkit.cloud.codedeploy.strategies.servers import scaling_groups, tag_groups
 from labkit.cloud.codedeploy.strategies.traffic import target_group_names

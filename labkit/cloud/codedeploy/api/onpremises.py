@@ -1,12 +1,7 @@
-"""On-premises instances: machines that are registered with CodeDeploy, and are hosts like any other.
+"""The operations on on-premises instances.
 
-Registering a machine switches it on, with its agent, and deregistering switches it off: there is
-nothing else in the lab that could. Its agent signs with what `codedeploy.onpremises.yml` would hold:
-an active access key of the IAM user, or the newest credentials of the IAM session. The port of its
-site is its tag `labkit:port`.
-
-AWS pages: "Working with on-premises instances for CodeDeploy"; "RegisterOnPremisesInstance",
-"AddTagsToOnPremisesInstances" in the CodeDeploy API Reference.
+AWS pages: "RegisterOnPremisesInstance", "AddTagsToOnPremisesInstances" and their neighbours in the
+CodeDeploy API Reference.
 """
 
 from __future__ import annotations
@@ -14,17 +9,13 @@ from __future__ import annotations
 import re
 import secrets
 import string
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
 
 from moto.iam.models import iam_backends
-from moto.sts.models import sts_backends
 
-from labkit.cloud.codedeploy.models import CodeDeployBackend, Fields, codedeploy_backends, now
+from labkit.cloud.codedeploy.models import Fields, codedeploy_backends, now
+from labkit.cloud.codedeploy.onpremises import OnPremisesInstance, check_filter, find, matches_any
 from labkit.cloud.compute import hosts
 from labkit.cloud.guests.processes import free_port
-from labkit.cloud.shared.clients import Session
 from labkit.cloud.shared.service import AWSError, Service, page
 
 _NAME = re.compile(r"(?!i-)[A-Za-z0-9+=,.@_-]{1,100}")
@@ -32,126 +23,6 @@ _USER = re.compile(r"arn:aws:iam::\d{12}:user/[\w/+=,.@-]+", re.ASCII)
 _SESSION = re.compile(r"arn:aws:sts::\d{12}:assumed-role/[\w+=,.@-]+/[\w+=,.@-]+", re.ASCII)
 _MOST_TAGS, _LONGEST_KEY, _LONGEST_VALUE = 10, 128, 256
 _MOST_NAMES = 100
-
-
-@dataclass
-class OnPremisesInstance:
-    """A machine that is registered, or was."""
-
-    name: str
-    arn: str
-    port: int
-    user_arn: str | None
-    session_arn: str | None
-    registered: datetime = field(default_factory=now)
-    deregistered: datetime | None = None
-    tags: dict[str, str] = field(default_factory=dict)
-
-    def fields(self) -> Fields:
-        shown = {
-            "instanceName": self.name,
-            "iamUserArn": self.user_arn,
-            "iamSessionArn": self.session_arn,
-            "instanceArn": self.arn,
-            "registerTime": self.registered,
-            "deregisterTime": self.deregistered,
-            "tags": [{"Key": key, "Value": value} for key, value in self.tags.items()],
-        }
-        return {key: value for key, value in shown.items() if value is not None}
-
-
-@dataclass(frozen=True)
-class OnPremisesHost(hosts.Host):
-    """A registered machine as the agent on it sees it."""
-
-    instance: OnPremisesInstance
-
-    @property
-    def directory(self) -> str:
-        return self.instance.arn.rpartition("/")[2]
-
-    @property
-    def arn(self) -> str:
-        return self.instance.arn
-
-    @property
-    def runs(self) -> bool:
-        return self.instance.deregistered is None
-
-    @property
-    def tags(self) -> dict[str, str]:
-        return self.instance.tags
-
-    def session(self) -> Session:
-        """What the machine's codedeploy.onpremises.yml holds.
-
-        Raises:
-            hosts.HostError: the IAM user has no active access key, or the session no credentials.
-        """
-        key = self._session_key() if self.instance.session_arn else self._user_key()
-        if key is None:
-            raise hosts.HostError(
-                "Missing credentials - please check if this instance was started with an IAM "
-                "instance profile, or has the credentials of "
-                f"{self.instance.session_arn or self.instance.user_arn}"
-            )
-        token = getattr(key, "session_token", None)
-        return Session(key.access_key_id, key.secret_access_key, token, self.region)
-
-    def _user_key(self) -> Any:
-        user = (self.instance.user_arn or "").rpartition("/")[2]
-        found = iam_backends[self.account_id]["aws"].users.get(user)
-        keys = found.access_keys if found else []
-        return next((key for key in keys if key.status == "Active"), None)
-
-    def _session_key(self) -> Any:
-        taken = sts_backends[self.account_id]["aws"].assumed_roles
-        return next(
-            (role for role in reversed(taken) if role.arn == self.instance.session_arn), None
-        )
-
-
-def find(backend: CodeDeployBackend, name: str) -> OnPremisesHost | None:
-    """The machine of a registered instance, or None."""
-    instance = backend.on_premises.get(name)
-    if instance is None or instance.deregistered:
-        return None
-    return OnPremisesHost(
-        name, backend.region_name, backend.account_id, instance.port, None, instance
-    )
-
-
-def tagged(backend: CodeDeployBackend, declared: Fields) -> list[str]:
-    """The names of the registered instances that a deployment group's tags find."""
-    groups = tag_groups(declared)
-    return [
-        one.name
-        for one in backend.on_premises.values()
-        if groups and not one.deregistered and all(_any(one, filters) for filters in groups)
-    ]
-
-
-def tag_groups(declared: Fields) -> list[list[dict[str, str]]]:
-    """Lists of tag filters: any of a list has to match, and every list."""
-    if declared.get("onPremisesTagSet"):
-        return declared["onPremisesTagSet"].get("onPremisesTagSetList") or []
-    filters = declared.get("onPremisesInstanceTagFilters")
-    return [filters] if filters else []
-
-
-def _any(instance: OnPremisesInstance, filters: list[dict[str, str]]) -> bool:
-    return any(_matches(instance, tag) for tag in filters)
-
-
-def _matches(instance: OnPremisesInstance, tag: dict[str, str]) -> bool:
-    key, value = tag.get("Key"), tag.get("Value") or ""
-    match tag.get("Type", "KEY_AND_VALUE"):
-        case "KEY_ONLY":
-            return key in instance.tags
-        case "VALUE_ONLY":
-            return value in instance.tags.values()
-        case _:
-            return instance.tags.get(key or "") == value
 
 
 class OnPremises(Service):
@@ -215,7 +86,7 @@ class OnPremises(Service):
             one.name
             for one in self._instances.values()
             if registrationStatus in (None, "Deregistered" if one.deregistered else "Registered")
-            and (not tagFilters or _any(one, tagFilters))
+            and (not tagFilters or matches_any(one, tagFilters))
         ]
         items, token = page(found, nextToken, None)
         return {"instanceNames": items, "nextToken": token}
@@ -309,13 +180,6 @@ class OnPremises(Service):
     @staticmethod
     def _random() -> str:
         return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(10))
-
-
-def check_filter(tag: dict[str, str], code: str) -> None:
-    """Raises AWSError: a tag filter without what its Type needs."""
-    needed = "Value" if tag.get("Type") == "VALUE_ONLY" else "Key"
-    if not tag.get(needed):
-        raise AWSError(code, f"The tag filter {tag} has no {needed}")
 
 
 def _check_name(name: str) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from labkit.cloud.codedeploy import onpremises
 from labkit.cloud.codedeploy.agent.agent import GONE, Agent, EventError
-from labkit.cloud.codedeploy.api import onpremises
 from labkit.cloud.codedeploy.models import (
     ALLOW,
     BLOCK,

@@ -20,6 +20,7 @@ from labkit.cloud.codedeploy.models import (
     Target,
     now,
 )
+from labkit.cloud.codedeploy.role import service_session
 from labkit.cloud.codedeploy.strategies import watching
 
 READY_WAIT, TERMINATION_WAIT = "READY_WAIT", "TERMINATION_WAIT"
@@ -32,7 +33,7 @@ class Strategy:
 
     def __init__(self, backend: CodeDeployBackend, group: Group, deployment: Deployment) -> None:
         self.backend, self.group, self.deployment = backend, group, deployment
-        self.session = watching.service_session(backend, group)
+        self.session = service_session(backend, group)
 
     # events and targets
 

@@ -13,37 +13,16 @@ from collections.abc import Callable, Iterator
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.cloud.codedeploy.models import CodeDeployBackend, Deployment, DeploymentFailed, Group
-from labkit.cloud.shared import clients, runtime, threads
+from labkit.cloud.codedeploy.models import CodeDeployBackend, Deployment, Group
+from labkit.cloud.codedeploy.role import service_session
+from labkit.cloud.shared import runtime, threads
 from labkit.cloud.shared.clients import Session
 
-CODEDEPLOY = "codedeploy.amazonaws.com"
 _LOOK_SECONDS = 0.1
 
 
 class Stopped(Exception):
     """The deployment was stopped, or an alarm did."""
-
-
-def service_session(backend: CodeDeployBackend, group: Group) -> Session:
-    """Act as the group's service role.
-
-    Raises:
-        DeploymentFailed: IAM_ROLE_PERMISSIONS.
-    """
-    arn = (
-        f"arn:aws:codedeploy:{backend.region_name}:{backend.account_id}"
-        f":deploymentgroup:{group.application}/{group.name}"
-    )
-    role = group.declared["serviceRoleArn"]
-    try:
-        return clients.assume_role(
-            CODEDEPLOY, role, "codedeploy", backend.region_name, source_arn=arn
-        )
-    except (ClientError, BotoCoreError) as error:
-        raise DeploymentFailed(
-            "IAM_ROLE_PERMISSIONS", f"CodeDeploy could not assume the service role: {error}"
-        ) from error
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from labkit.cloud.codepipeline.actions import Action, ActionFailed
+from labkit.cloud.codepipeline.action import Action, ActionFailed
 from labkit.cloud.shared import runtime
 
 DEFAULT_TIMEOUT_MINUTES = 7 * 24 * 60

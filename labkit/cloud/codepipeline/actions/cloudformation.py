@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from labkit.cloud.codepipeline.actions import Action, ActionFailed, parse_json
+from labkit.cloud.codepipeline.action import Action, ActionFailed, parse_json
 
 _REPLACED = ("ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "UPDATE_ROLLBACK_FAILED", "ROLLBACK_COMPLETE")  # fmt: skip
 _NOTHING = ("No updates are to be performed", "didn't contain changes")

@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from labkit.cloud import bus
-from labkit.cloud.codepipeline.actions import Action, ActionFailed
+from labkit.cloud.codepipeline.action import Action, ActionFailed
 from labkit.cloud.codepipeline.models import Artifact
 
 # a build that says nothing is looked at again after this long

@@ -15,10 +15,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from labkit.cloud.codepipeline.actions import Action, ActionFailed
-from labkit.cloud.codepipeline.actions.clone_ref import CloneRef
+from labkit.cloud.codepipeline.action import Action, ActionFailed
 from labkit.cloud.shared import runtime
 from labkit.cloud.shared.clients import Session
+from labkit.cloud.shared.clone_ref import CloneRef
 
 
 def run(action: Action) -> None:

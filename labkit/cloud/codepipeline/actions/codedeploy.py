@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from labkit.cloud import bus
-from labkit.cloud.codepipeline.actions import Action, ActionFailed
+from labkit.cloud.codepipeline.action import Action, ActionFailed
 
 _LOOK_AGAIN_SECONDS = 30.0
 _OVER = ("Succeeded", "Failed", "Stopped")

@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 from labkit.cloud.codebuild import managed
-from labkit.cloud.codepipeline.actions import CODEPIPELINE, Action, ActionFailed
+from labkit.cloud.codepipeline.action import CODEPIPELINE, Action, ActionFailed
 from labkit.cloud.codepipeline.actions.codebuild import arn_of, failure_of, output_of
 from labkit.cloud.codepipeline.models import Artifact
 

@@ -11,7 +11,7 @@ import zipfile
 
 from botocore.exceptions import ClientError
 
-from labkit.cloud.codepipeline.actions import Action, ActionFailed
+from labkit.cloud.codepipeline.action import Action, ActionFailed
 
 
 def run(action: Action) -> None:

@@ -10,7 +10,8 @@ import json
 import time
 from typing import Any
 
-from labkit.cloud.codepipeline.actions import Action, ActionFailed, codedeploy, parse_json
+from labkit.cloud.codepipeline.action import Action, ActionFailed, parse_json
+from labkit.cloud.codepipeline.actions import codedeploy
 from labkit.cloud.shared import runtime
 
 _LOOK_SECONDS = 0.25

@@ -10,11 +10,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from labkit.cloud.codeconnections.models import connections_backends, github_url
-from labkit.cloud.codepipeline.actions import Action, ActionFailed
-from labkit.cloud.codepipeline.actions.clone_ref import CloneRef
+from labkit.cloud.codeconnections.models import connections_backends
+from labkit.cloud.codepipeline.action import Action, ActionFailed
 from labkit.cloud.shared import runtime
-from labkit.cloud.shared.git import Clone, Commit, GitError
+from labkit.cloud.shared.clone_ref import CloneRef
+from labkit.cloud.shared.git import Clone, Commit, GitError, github_url
 from labkit.cloud.shared.service import AWSError
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 
 from labkit.cloud.codepipeline import jobs
-from labkit.cloud.codepipeline.actions import Action
+from labkit.cloud.codepipeline.action import Action
+from labkit.cloud.codepipeline.registry import Job
 
 _TIMEOUT_SECONDS = 24 * 3600
 _HEARTBEAT_SECONDS = 20 * 60
@@ -18,7 +19,7 @@ _HEARTBEAT_SECONDS = 20 * 60
 def run(action: Action) -> None:
     """Call the function with the job, and wait for what it says of it."""
 
-    def dispatch(job: jobs.Job) -> None:
+    def dispatch(job: Job) -> None:
         data = jobs.job_data(job, context=False)
         del data["actionTypeId"]
         about = {"id": job.id, "accountId": action.pipeline.account_id, "data": data}

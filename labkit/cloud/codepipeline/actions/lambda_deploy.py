@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from labkit.cloud.codepipeline.actions import Action, ActionFailed
+from labkit.cloud.codepipeline.action import Action, ActionFailed
 from labkit.cloud.shared import runtime
 
 _LOOK_SECONDS = 0.2

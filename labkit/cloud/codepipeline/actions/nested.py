@@ -6,7 +6,7 @@ AWS page: "CodePipeline invoke action reference".
 from __future__ import annotations
 
 from labkit.cloud import bus
-from labkit.cloud.codepipeline.actions import Action, ActionFailed, parse_json
+from labkit.cloud.codepipeline.action import Action, ActionFailed, parse_json
 from labkit.cloud.codepipeline.models import TERMINAL
 
 _LOOK_AGAIN_SECONDS = 30.0

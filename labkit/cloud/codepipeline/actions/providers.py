@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from labkit.cloud.codepipeline import jobs
+from labkit.cloud.codepipeline.action import Action, ActionFailed
 from labkit.cloud.codepipeline.actions import (
-    Action,
-    ActionFailed,
     approval,
     cloudformation,
     codebuild,

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from labkit.cloud.codepipeline.actions import Action, ActionFailed
+from labkit.cloud.codepipeline.action import Action, ActionFailed
 from labkit.cloud.codepipeline.actions.windows import Window
 from labkit.cloud.shared import runtime
 

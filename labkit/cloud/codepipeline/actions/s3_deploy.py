@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from labkit.cloud.codepipeline.actions import Action, ActionFailed
+from labkit.cloud.codepipeline.action import Action, ActionFailed
 from labkit.cloud.shared import runtime
 from labkit.cloud.shared.archives import ArchiveError, unpack
 

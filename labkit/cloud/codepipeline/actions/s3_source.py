@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from labkit.cloud.codepipeline.actions import Action, ActionFailed
+from labkit.cloud.codepipeline.action import Action, ActionFailed
 
 
 def run(action: Action) -> None:

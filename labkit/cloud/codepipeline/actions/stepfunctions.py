@@ -7,7 +7,7 @@ that AWS's page leaves open. AWS page: "AWS Step Functions invoke action referen
 from __future__ import annotations
 
 from labkit.cloud import bus
-from labkit.cloud.codepipeline.actions import Action, ActionFailed, parse_json
+from labkit.cloud.codepipeline.action import Action, ActionFailed, parse_json
 
 _LOOK_AGAIN_SECONDS = 30.0
 

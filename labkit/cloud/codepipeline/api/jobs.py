@@ -9,6 +9,7 @@ from typing import Any
 
 from labkit.cloud.codepipeline import catalogue, jobs
 from labkit.cloud.codepipeline.api.base import Answer, Operations, invalid
+from labkit.cloud.codepipeline.registry import Job
 from labkit.cloud.shared.service import AWSError
 
 MAX_BATCH = 10
@@ -85,5 +86,5 @@ class Jobs(Operations):
             )
         return row
 
-    def _details(self, job: jobs.Job) -> Answer:
+    def _details(self, job: Job) -> Answer:
         return {"id": job.id, "data": jobs.job_data(job), "accountId": self.current_account}

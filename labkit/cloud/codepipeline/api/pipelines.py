@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 from labkit.cloud.codepipeline import catalogue, polling
 from labkit.cloud.codepipeline import declaration as rules
 from labkit.cloud.codepipeline import execution as machine
-from labkit.cloud.codepipeline.actions import CODEPIPELINE
+from labkit.cloud.codepipeline.action import CODEPIPELINE
 from labkit.cloud.codepipeline.api.base import Answer, Operations, check_tags, tag_map
 from labkit.cloud.codepipeline.models import Pipeline
 from labkit.cloud.shared import clients

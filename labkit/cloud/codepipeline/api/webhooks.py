@@ -6,12 +6,13 @@ AWS page: "PutWebhook".
 from __future__ import annotations
 
 import secrets
+from functools import partial
 
 from labkit.cloud.codepipeline import catalogue
 from labkit.cloud.codepipeline import webhooks as rules
 from labkit.cloud.codepipeline.api.base import Answer, Operations, check_tags, invalid, tag_map
-from labkit.cloud.codepipeline.webhooks import Webhook
-from labkit.cloud.front import deliveries
+from labkit.cloud.codepipeline.registry import Webhook
+from labkit.cloud.shared import deliveries
 from labkit.cloud.shared.service import AWSError, page
 
 # AWS page: "Quotas in AWS CodePipeline"
@@ -40,7 +41,7 @@ class Webhooks(Operations):
             token = secrets.token_urlsafe(24)
             known = Webhook(webhook, self.current_account, self.region, token, tags=tag_map(tags))
             self.registry.webhooks[webhook["name"]] = known
-            deliveries.open_path(token, known.receive)
+            deliveries.open_path(token, partial(rules.receive, known))
         self.registry.tags[known.arn] = known.tags
         return {"webhook": rules.shown(known)}
 

@@ -26,8 +26,7 @@ from moto.ecr.responses import ECRResponse
 from moto.s3.exceptions import BucketAlreadyExists
 from moto.s3.models import s3_backends
 
-from labkit.cloud.front import identity
-from labkit.cloud.shared import runtime
+from labkit.cloud.shared import identity, runtime
 from labkit.cloud.shared.clients import Session
 from labkit.cloud.shared.service import AWSError
 
