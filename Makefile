@@ -1,11 +1,12 @@
 # make lab   the lab in a browser      make demo   the journey in this terminal
 # make test  the tests                  make check  the gate before a commit
+# make wheel dist/labkit-*.whl, to install without a clone
 # Each sets up .venv first; a second run takes seconds.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: lab demo test test-fast test-long check format notebooks docs bench lock install clean
+.PHONY: lab demo test test-fast test-long check format notebooks docs bench wheel lock install clean
 
 lab: install
 	@"$(BIN)/labkit" lab
@@ -42,6 +43,9 @@ docs: install
 
 bench: install
 	@"$(BIN)/python" -m pytest tests/benchmarks/bench_*.py -s
+
+wheel: install
+	@"$(BIN)/python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 
 lock: install
 	@"$(BIN)/python" scripts/lock

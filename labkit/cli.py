@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +16,7 @@ from typing import Any
 
 import platformdirs
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-FIRST_NOTEBOOK = "notebooks/00_welcome.ipynb"
+from labkit import course
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         status: int = options.run(options)
         return status
-    except LaunchError as error:
+    except (LaunchError, course.CourseError) as error:
         print(f"labkit: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -71,8 +69,14 @@ def _parser() -> argparse.ArgumentParser:
     command("down", _down, "end every process the lab started")
     command("reset", _reset, "start over with a fresh, empty AWS", as_json)
     command("env", _env, 'print the environment; use it as: eval "$(labkit env)"', as_json)
-    command("lab", _lab, "open JupyterLab on the first lesson", port).add_argument(
-        "--no-browser", action="store_true", help="do not open a browser"
+    lab = command("lab", _lab, "open JupyterLab on the first lesson", port)
+    lab.add_argument("--no-browser", action="store_true", help="print the address instead")
+    lab.add_argument(
+        "--course",
+        type=Path,
+        metavar="DIR",
+        help="the folder to put the lessons into, or where they are already "
+        f"(default: the clone, or ./{course.FOLDER} where there is none)",
     )
     demo = command("demo", _demo, "the whole journey in this terminal", port)
     demo.add_argument(
@@ -159,32 +163,21 @@ def _env(options: argparse.Namespace) -> int:
 
 
 def _lab(options: argparse.Namespace) -> int:
+    from labkit import jupyter
     from labkit.cloud.front import launcher
     from labkit.cloud.guests.processes import JUPYTERLAB, LAB, OWNER
 
+    folder = course.folder(options.course)
+    laid = course.lay(folder) if folder else None
     description, _ = launcher.up(options.state_dir, options.port)
     _describe(description)
-    print("Opening JupyterLab. Ctrl-C ends it; the local AWS stays until: labkit down", flush=True)
-    environment = _environment(description)
+    print(f"Course:    {laid or course.source}")
+    print("Starting JupyterLab. Ctrl-C ends it; the local AWS stays until: labkit down", flush=True)
+    lessons = folder or course.source
     # its own mark, so that `labkit down` finds it too
-    environment |= {LAB: description["state_dir"], OWNER: JUPYTERLAB}
-    _ask_for_no_news(Path(environment["JUPYTERLAB_SETTINGS_DIR"]))
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={REPOSITORY}"]
-    if options.no_browser:
-        command.append("--no-browser")
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        command.append("--allow-root")
-    jupyter = subprocess.Popen([*command, FIRST_NOTEBOOK], cwd=REPOSITORY, env=environment)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Jupyter asks, and ends itself
-    return jupyter.wait()
-
-
-def _ask_for_no_news(settings: Path) -> None:
-    """JupyterLab asks its maker for news and updates, unless its settings say not to."""
-    path = settings / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"checkForUpdates": False, "fetchNews": "false"}))
+    mark = {LAB: description["state_dir"], OWNER: JUPYTERLAB, course.NAMED: str(lessons)}
+    environment = _environment(description) | mark
+    return jupyter.run(lessons, environment, browser=not options.no_browser)
 
 
 def _demo(options: argparse.Namespace) -> int:

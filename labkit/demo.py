@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from labkit import observe, show
+from labkit import course, observe, show
 from labkit.lab import Lab
 from labkit.observe import Snapshot
 from labkit.provision import left_over, pipeline, provision, source, tear_down
@@ -44,7 +44,7 @@ def main() -> int:
     except (DemoFailed, TimeoutError) as error:
         console.print(f"\n[bold]The demo did not go as it should:[/] {error}", style="red")
         return 1
-    console.print("\nNow in a browser: [bold]make lab[/]")
+    console.print(f"\nNow in a browser: [bold]{'make' if course.in_clone else 'labkit'} lab[/]")
     return 0
 
 

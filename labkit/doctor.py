@@ -10,7 +10,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from labkit import course
+
 FREE_DISK_GB = 1.0
+_INSTALL_AGAIN = "Install the lab's packages again: " + (
+    "make install" if course.in_clone else "with pip, pipx or uv, as you did"
+)
 
 Check = tuple[str, Callable[[Path], str], str]
 
@@ -86,9 +91,9 @@ def _jupyterlab(_: Path) -> str:
 CHECKS: list[Check] = [
     ("Python", _python, "Install Python 3.11 or newer: sudo apt install python3"),
     ("git", _git, "Install git: sudo apt install git"),
-    ("Node", _node, "Install the lab's packages again: make install"),
+    ("Node", _node, _INSTALL_AGAIN),
     ("Isolation", _isolation, "Install bubblewrap, or set LABKIT_ISOLATION=none"),
     ("port", _port, "No loopback port can be opened; look at the machine's firewall or limits."),
     ("disk", _disk, "Free some space, or name another place with --state-dir."),
-    ("JupyterLab", _jupyterlab, "Install the lab's packages again: make install"),
+    ("JupyterLab", _jupyterlab, _INSTALL_AGAIN),
 ]

@@ -13,11 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from labkit import course
 from labkit.lab import Lab
 from labkit.provision.aws import created, found, missing_is_fine
-
-SAMPLE_APP = Path(__file__).resolve().parents[2] / "sample_app"
-_MADE_BY_BUILDS = ("node_modules", "dist", "reports", ".git")
 
 Edit = Callable[[Path], object]
 
@@ -69,8 +67,8 @@ def first_commit(lab: Lab) -> str:
 
 def copy_sample_app(directory: Path) -> None:
     """Copy the sample app into a clone, without what its builds make."""
-    ignored = shutil.ignore_patterns(*_MADE_BY_BUILDS)
-    shutil.copytree(SAMPLE_APP, directory, ignore=ignored, dirs_exist_ok=True)
+    ignored = shutil.ignore_patterns(*course.MADE_BY_USE)
+    shutil.copytree(course.sample_app(), directory, ignore=ignored, dirs_exist_ok=True)
 
 
 def push(lab: Lab, message: str, edit: Edit | None = None, *, directory: Path | None = None) -> str:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from labkit import provision
+from labkit import course, provision
 from labkit.lab import Lab
 from labkit.observe import wait_for_execution
-from labkit.provision import artifacts, build, deploy, pipeline, source
+from labkit.provision import artifacts, build, deploy, pipeline
 
 
 @pytest.mark.slow
@@ -103,7 +103,7 @@ def test_every_piece_carries_the_labs_tags(lab_environment: Any) -> None:
 
 
 def test_what_is_provisioned_is_what_the_source_says(lab_environment: Any) -> None:
-    assert source.SAMPLE_APP.is_dir()
+    assert course.sample_app().is_dir()
     assert [piece.name for piece in provision.PIECES] == [
         "source", "roles", "artifacts", "build", "deploy", "pipeline",
     ]  # fmt: skip

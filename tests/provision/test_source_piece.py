@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from labkit import course
 from labkit.lab import Lab
 from labkit.provision import source
 
@@ -34,7 +35,7 @@ def test_scripts_stay_executable(lab: Lab) -> None:
     stored = lab.client("codecommit").get_file(
         repositoryName=lab.repository, filePath="scripts/start.sh"
     )
-    local = source.SAMPLE_APP / "scripts" / "start.sh"
+    local = course.sample_app() / "scripts" / "start.sh"
     assert (stored["fileMode"] == "EXECUTABLE") == bool(local.stat().st_mode & 0o100)
 
 
