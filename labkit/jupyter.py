@@ -61,11 +61,12 @@ def _codespace(environment: Mapping[str, str]) -> list[str]:
 
 def _server(jupyter: subprocess.Popen[bytes], runtime: Path) -> dict[str, Any] | None:
     """What the server says of itself when it listens; None if it ended before, or never says."""
-    said = runtime / f"jpserver-{jupyter.pid}.json"
+    path = runtime / f"jpserver-{jupyter.pid}.json"
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and jupyter.poll() is None:
         try:
-            return json.loads(said.read_text())
+            said: dict[str, Any] = json.loads(path.read_text())
+            return said
         except (OSError, ValueError):  # not there, or not whole yet
             time.sleep(0.1)
     return None
