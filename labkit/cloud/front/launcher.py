@@ -121,7 +121,7 @@ def _start(state_dir: Path, port: int) -> dict[str, Any]:
     log = state_dir / "log"
     # a port that the system itself chose at bind cannot be bound again while old connections linger
     wanted = port or _last_port(state_dir) or free_port()
-    command = [sys.executable, "-m", "labkit.cloud.front.server", "--state-dir", str(state_dir)]
+    command = [sys.executable, "-m", "labkit.cloud.front", "--state-dir", str(state_dir)]
     with log.open("ab") as output:
         server = subprocess.Popen(
             [*command, "--port", str(wanted)],

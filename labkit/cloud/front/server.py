@@ -1,22 +1,15 @@
-"""The port: moto's dispatcher with our four services in their places, behind the door.
+"""The port: moto's dispatcher with our services in their places, behind the door.
 
-`python -m labkit.cloud.server --state-dir DIR [--port N]` runs in the foreground until it is told
-to stop; `launcher.up` starts it in the background. All it starts ends with it.
+`__main__` runs it. All it starts ends with it.
 """
 
 from __future__ import annotations
-
-import os
-
-# moto reads these when it is imported
-os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
-os.environ["MOTO_ACCOUNT_ID"] = "123456789012"
-os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
 
 import argparse
 import contextlib
 import json
 import logging
+import os
 import signal
 import sys
 import threading
@@ -157,7 +150,7 @@ def _write_description(state_dir: Path, endpoint: str, learner: identity.Princip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m labkit.cloud.server")
+    parser = argparse.ArgumentParser(prog="python -m labkit.cloud.front")
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
@@ -177,7 +170,3 @@ def main() -> None:
     with contextlib.suppress(KeyboardInterrupt):
         serve(options.state_dir, options.port)
     os._exit(0)  # worker threads may still wait for what was just ended
-
-
-if __name__ == "__main__":
-    main()
