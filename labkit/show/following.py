@@ -97,4 +97,5 @@ def _print_phase(phase: dict[str, Any]) -> None:
     seconds = (phase["endTime"] - phase["startTime"]).total_seconds()
     said = " ".join(context.get("message") or "" for context in phase.get("contexts") or [])
     why = f": {said.strip()}" if said.strip() else ""
-    print(f"{_SIGNS.get(status, '•')} {phase['phaseType']} {status} {duration(seconds)}{why}")
+    sign = "⚠" if why and status == "SUCCEEDED" else _SIGNS.get(status, "•")
+    print(f"{sign} {phase['phaseType']} {status} {duration(seconds)}{why}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from labkit.cloud.front import launcher
 from labkit.cloud.guests.isolation import bubblewrap, isolation
-from tests.codebuild.conftest import Bench, make_bench
+from tests.codebuild.conftest import ENVIRONMENT, Bench, make_bench
 from tests.codebuild.test_builds import inline, processes_of
 from tests.conftest import Aws, share_downloads
 
@@ -35,15 +36,31 @@ def phase(build: dict[str, Any], name: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A lab whose timeouts pass 100 times as fast, and whose builds have a disk of 50 MB."""
+    """A lab in a hurry: timeouts 100 times as fast, a disk of 50 MB, no other runtimes than asked for."""
     state_dir = tmp_path_factory.mktemp("hasty") / "state"
     share_downloads(state_dir)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABKIT_TIMEOUT_SCALE", "100")
         patch.setenv("LABKIT_BUILD_DISK_GB", "0.05")
+        patch.setenv("LABKIT_STRICT_RUNTIMES", "1")
         description, _ = launcher.up(state_dir)
     yield make_bench(Aws(description))
     launcher.down(state_dir)
+
+
+@pytest.mark.parametrize("line", ["docker: 18", "python: 3.7", "android: 29"])
+def test_a_strict_lab_replaces_no_runtime(hasty: Bench, line: str) -> None:
+    name, version = line.split(": ")
+    if name == "python" and shutil.which(f"python{version}"):
+        pytest.skip("this machine has it")
+    text = f"version: 0.2\nphases: {{install: {{runtime-versions: {{{line}}}}}, build: {{commands: [ls]}}}}\n"
+    image = {**ENVIRONMENT, "image": "aws/codebuild/standard:4.0"}
+    build = hasty.run(hasty.project(source=inline(text), environment=image))
+    assert build["buildStatus"] == "FAILED"
+    [context] = phase(build, "DOWNLOAD_SOURCE")["contexts"]
+    assert context["statusCode"] == "YAML_FILE_ERROR"
+    told = f"Unknown runtime version named '{version}' of {name}. This build image has the following versions: "
+    assert context["message"].startswith(told)
 
 
 @pytest.mark.slow

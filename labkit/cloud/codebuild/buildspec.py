@@ -301,12 +301,15 @@ def _commands(value: Node | None, where: str, name: str) -> list[str]:
 
 
 def _runtimes(phases: Node) -> dict[str, str]:
-    """Versions as YAML reads them: 3.10 without quotes is the number 3.1."""
+    """Versions as they are written: 3.10 without quotes is not the number 3.1.
+
+    AWS page: "Runtime versions", which writes `python: 3.10` and `golang: 1.20`.
+    """
     found = {key.text.lower(): value for key, value in phases.pairs}
     install = mapping(found.get("install"), "phases/install")
     where = "phases/install/runtime-versions"
     return {
-        key.text: as_number(value.text) if value.plain else text_of(value, f"Runtimes[{key.text}]")
+        key.text: text_of(value, f"Runtimes[{key.text}]")
         for key, value in mapping(install.get("runtime-versions"), where).pairs
     }
 
@@ -317,7 +320,8 @@ def _primary(artifacts: Node, secondary: dict[str, Node]) -> ArtifactSpec | None
     The page requires `files` even where there are secondary artifacts alone; buildspecs without
     are in use, and only a build that has a primary artifact misses it.
     """
-    if not artifacts.pairs or (secondary and artifacts.get("files") is None):
+    files = artifacts.get("files")
+    if not artifacts.pairs or (secondary and (files is None or files.null)):
         return None
     return _artifact(artifacts, "artifacts")
 

@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 from labkit.cloud.codebuild import splitting
 from labkit.cloud.codebuild.buildspec import Buildspec
+from labkit.cloud.codebuild.images import Image, unknown_version
 from labkit.cloud.codebuild.models import Build
 from labkit.cloud.guests import languages
 from labkit.cloud.guests.guest import Guest
@@ -42,6 +43,7 @@ _NO_DOCKER = (
     "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running? "
     "(There is none in the lab: builds run without containers, so commands of Docker fail here.)"
 )
+STRICT = "LABKIT_STRICT_RUNTIMES"  # 1: a version that is not on this machine is refused
 PLAIN, PARAMETER, SECRET = "PLAINTEXT", "PARAMETER_STORE", "SECRETS_MANAGER"
 
 
@@ -213,26 +215,48 @@ def exportable(names: Iterable[str], build: Build) -> list[str]:
 
 
 def with_runtimes(
-    spec: Buildspec, env: Mapping[str, str], directory: Path, say: Callable[[str], None]
-) -> str:
-    """The PATH with the runtimes that the buildspec asks for in front.
+    spec: Buildspec,
+    image: Image | None,
+    env: Mapping[str, str],
+    directory: Path,
+    say: Callable[[str], None],
+) -> tuple[str, list[str]]:
+    """The PATH with the runtimes that the buildspec asks for in front, and what replaces another.
+
+    Args:
+        image: the curated image; None of any other, which has no runtimes to choose from.
 
     Raises:
-        languages.RuntimeMissing: one that is unknown, or not on this machine.
+        BuildspecError: one that the image has not got, or, with LABKIT_STRICT_RUNTIMES=1, that is
+            not on this machine in that version.
+        languages.RuntimeMissing: one that is not on this machine at all.
     """
-    path = env["PATH"]
-    for name, wanted in spec.runtimes.items():
+    if spec.runtimes and image is None:
+        # published: sbstjn/cra-pipeline, issue 6
+        say(
+            "[WARN] Skipping install of runtimes. Runtime version selection is not supported by this "
+            "build image."
+        )
+    path, replaced = env["PATH"], list[str]()
+    chosen = spec.runtimes if image is not None else {}
+    for name, wanted in chosen.items():
         version = languages.resolved(wanted, env)
         say(f"Selecting '{name}' runtime version '{version}' based on manual selections...")
+        assert image is not None
+        image.check(name, version)
         found = languages.find(name, version)
         say(found.note)
+        if found.replaces is not None:
+            if os.environ.get(STRICT) == "1":
+                raise unknown_version(name, version, [found.version])
+            replaced.append(found.note)
         front = found.bin_dir
         if name == "python" and front is not None:
             own = directory / f"python-{found.version}"
             front = languages.isolated_python((front / "python").resolve(), own)
         if front is not None:
             path = f"{front}{os.pathsep}{path}"
-    return path if "nodejs" in spec.runtimes else _with_default_node(path, say)
+    return path if "nodejs" in chosen else _with_default_node(path, say), replaced
 
 
 def _with_default_node(path: str, say: Callable[[str], None]) -> str:

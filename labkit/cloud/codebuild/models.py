@@ -40,6 +40,7 @@ class Phase:
     ended: datetime | None = None
     status: str | None = None
     contexts: list[dict[str, str]] | None = None
+    note: str = ""  # what its context says though it succeeded
 
     @property
     def seconds(self) -> float:

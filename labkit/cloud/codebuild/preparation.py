@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import pwd
 import secrets
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labkit.cloud.codebuild import environment
+from labkit.cloud.codebuild import environment, images
 from labkit.cloud.codebuild.backend import codebuild_backends
 from labkit.cloud.codebuild.buildspec import (
     Buildspec,
@@ -42,6 +43,7 @@ class Prepared:
     guest: Guest
     new_shell: Callable[[str | None], Shell]
     shells: dict[str | None, Shell] = field(default_factory=dict)  # by the user they run as
+    replaced: list[str] = field(default_factory=list)  # runtimes in place of those asked for
 
     @property
     def shell(self) -> Shell:
@@ -113,6 +115,7 @@ class _Preparation:
     ) -> None:
         self.build, self.session, self.directory, self.log = build, session, directory, log
         self.write = write
+        self.image = images.find(build.settings["environment"]["image"])
         self.guest = Guest(directory)
         self.source = self._source_directory()
         kept = build.settings.get("cache") or {}
@@ -140,10 +143,13 @@ class _Preparation:
         env |= self._variables(spec)
         if spec.git_credentials:
             env |= git_credentials()
-        env["PATH"] = environment.with_runtimes(spec, env, self.directory, self.log.agent)
+        env["PATH"], replaced = environment.with_runtimes(
+            spec, self.image, env, self.directory, self.log.agent
+        )
         self.log.agent(f"Moving to directory {self.guest.inside(self.source)}")
         self._check_users(spec)
-        prepared = Prepared(spec, self.source, self.guest, partial(self._shell, spec, env))
+        shell = partial(self._shell, spec, env)
+        prepared = Prepared(spec, self.source, self.guest, shell, replaced=replaced)
         prepared.shell_of(None)
         return prepared
 
@@ -232,13 +238,21 @@ class _Preparation:
             if not self.guest.has_users:
                 self.log.agent(f"run-as {user} is not applied: that takes root and bubblewrap")
 
+    def _program(self, name: str, path: str) -> list[str]:
+        """The shell of that name, as it is in the image: on Amazon Linux `sh` is bash."""
+        sh = self.image.sh if self.image else "sh"
+        if name == "sh" and sh == "bash" and (bash := shutil.which("bash", path=path)):
+            return [bash, "--posix"]
+        wanted = sh if name == "sh" else name
+        return [shutil.which(wanted, path=path) or shutil.which(name, path=path) or name]
+
     def _shell(self, spec: Buildspec, env: dict[str, Any], user: str | None) -> Shell:
         scratch = self.directory / "scratch" / (user or "root")
         scratch.mkdir(parents=True)
         if user not in (None, "root"):
             scratch.chmod(0o777)
         return Shell(
-            spec.shell,
+            self._program(spec.shell, env["PATH"]),
             owner=self.build.owner,
             guest=self.guest,
             directory=self.source,

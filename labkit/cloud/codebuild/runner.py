@@ -126,12 +126,14 @@ class Runner:
         session = self.session
         if session is None:
             return
-        with self._phase("DOWNLOAD_SOURCE"):
+        with self._phase("DOWNLOAD_SOURCE") as phase:
             self.prepared = prepare(self.build, session, self.directory, self.log, self._write)
             if self.prepared is not None:
                 self.build.on_halt(self.prepared.kill)
                 Cache(self.build, self.prepared, session, self.log.agent).restore()
                 self._tell_of_phases(self.prepared.spec)
+                # AWS would have failed here, or run another version: nobody is to miss it
+                phase.note = "; ".join(self.prepared.replaced)
         if self.prepared is not None:
             with disk.watched(self.build, self.prepared, self.log.agent):
                 self._commands(self.prepared.spec)
@@ -153,6 +155,7 @@ class Runner:
         status, code, message = "SUCCEEDED", "", ""
         try:
             yield phase
+            message = phase.note
         except PhaseFailed as failed:
             status, code, message = "FAILED", failed.code, failed.message
         if build.halted:
@@ -341,6 +344,8 @@ class Runner:
         if self.prepared is not None:
             self.prepared.close()
         runtime.current().processes.end(build.owner, grace_seconds=0.5)
+        for note in self.prepared.replaced if self.prepared else []:
+            self.log.agent(f"Not as on AWS: {note}")  # also for who reads the end of a log alone
         if build.fault:
             self.log.agent(f"The lab's own error ended the build: {build.fault}")
         self._keep_log()

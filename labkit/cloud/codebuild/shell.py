@@ -16,7 +16,6 @@ import pwd
 import re
 import selectors
 import shlex
-import shutil
 import signal
 import subprocess
 import time
@@ -76,7 +75,7 @@ class Shell:
     """A build's shell.
 
     Args:
-        name: `sh` or `bash`.
+        program: what to run, with its options.
         guest: the build that it belongs to.
         directory: where commands start.
         scratch: a directory of the shell's own, below the guest's.
@@ -88,7 +87,7 @@ class Shell:
 
     def __init__(
         self,
-        name: str,
+        program: list[str],
         *,
         owner: str,
         guest: Guest,
@@ -99,7 +98,7 @@ class Shell:
         write: Callable[[bytes], None],
         user: str | None = None,
     ) -> None:
-        self._program = shutil.which(name, path=env.get("PATH")) or name
+        self._program = program
         self.owner, self.guest, self.directory, self.scratch = owner, guest, directory, scratch
         self.env, self.one_session, self.write = dict(env), one_session, write
         self.user = user
@@ -126,7 +125,7 @@ class Shell:
             if error.errno != errno.E2BIG:
                 raise
             # variables that are more than a program can be started with: as a shell says it
-            self.write(f"{self._program}: {error.strerror}\n".encode())
+            self.write(f"{self._program[0]}: {error.strerror}\n".encode())
             return _CANNOT_EXECUTE
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -202,7 +201,7 @@ class Shell:
         values = {
             "mark": self._mark.decode(),
             "saved": shlex.quote(self.guest.inside(self.scratch)),
-            "shell": shlex.join([*self._as_user(), self._program]),
+            "shell": shlex.join([*self._as_user(), *self._program]),
             "marks": shlex.join(f"{name}={value}" for name, value in marks.items()),
         }
         loop = _filled(_ONE_SESSION if self.one_session else _SHELL_EACH, values)

@@ -25,7 +25,7 @@ from string import Template
 
 from labkit.cloud.shared import runtime
 
-# how each runtime that AWS's standard image has by name is found here, and tells its version
+# how each runtime that AWS's images have by name is found here, and tells its version
 KNOWN = {
     "dotnet": ("dotnet", "--version"),
     "golang": ("go", "version"),
@@ -34,21 +34,10 @@ KNOWN = {
     "php": ("php", "--version"),
     "python": ("python3", "--version"),
     "ruby": ("ruby", "--version"),
+    "rust": ("rustc", "--version"),
 }
-# how a version of each may be written, and which of them the image standard:7.0 has; AWS pages
-# "Runtime versions" (with its "Custom runtime versions") and "Available runtimes", 2026-11
-VERSIONS = {
-    "dotnet": (r"(\d|10)(\.x|\.\d+){1,2}", "6.0, 8.0, 10.0"),
-    "golang": (r"1(\.x|\.\d{1,2}){1}(\.x|\.\d+)?", "1.20, 1.21, 1.22, 1.23, 1.24, 1.25, 1.26"),
-    "java": (
-        r"(corretto|openjdk)(8|11|1[2-9]|2[0-9])(\.x)?",
-        "corretto8, corretto11, corretto17, corretto21, corretto25",
-    ),
-    "nodejs": (r"([4-9]|1\d|2[0-6])(\.x|\.\d+){0,2}", "18, 20, 22, 24"),
-    "php": (r"[5-8](\.x|\.\d){1}(\.x|\.\d+)?", "8.2, 8.3, 8.4, 8.5"),
-    "python": (r"(2\.7|3\.x|3\.([1-9]|1[0-5]))(\.x|\.\d+)?", "3.9, 3.10, 3.11, 3.12, 3.13, 3.14"),
-    "ruby": (r"[2-4](\.x|\.\d){1}(\.x|\.\d+)?", "3.1, 3.2, 3.3, 3.4, 4.0"),
-}
+# choosing one of these chooses nothing: the images' runtimes.yml say so in the log, and no more
+_NOT_IN_THE_LAB = ("android", "docker")
 _NODE_TOOLS = {"npm": "npm/bin/npm-cli.js", "npx": "npm/bin/npx-cli.js"}
 _INSTALL_SECONDS = 120
 _TRY_AGAIN_SECONDS = 600  # after an installation that failed: builds must not wait each time
@@ -65,13 +54,15 @@ class Runtime:
     """A runtime that was found.
 
     `bin_dir` goes first on the PATH; None where its commands are on the machine's PATH already.
-    `note` is one line for a log that says what runs.
+    `note` is one line for a log that says what runs. `replaces` is the version that was asked for,
+    if it is another one.
     """
 
     name: str
     version: str
     bin_dir: Path | None
     note: str
+    replaces: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,33 +75,24 @@ class _Node:
     origin: str
 
 
-def find(name: str, version: str, env: Mapping[str, str] | None = None) -> Runtime:
+def find(name: str, version: str) -> Runtime:
     """The runtime for one line of a buildspec's `runtime-versions`.
 
     Args:
-        version: as a buildspec writes it: `22`, `20.x`, `3.12`, `latest`, `$VARIABLE`.
-        env: the variables that a version may name.
+        name: as AWS's images have it: `nodejs`, `golang`, `docker`.
+        version: as a buildspec writes it: `22`, `20.x`, `3.12`, `latest`.
 
     Raises:
-        RuntimeMissing: AWS does not know its name or version, or it is not on this machine.
+        RuntimeMissing: it is not on this machine.
     """
-    if name not in KNOWN:
-        raise RuntimeMissing(
-            f"Unknown runtime named '{name}'. "
-            f"This build image has the following runtimes: {', '.join(KNOWN)}"
-        )
-    wanted = resolved(version, env or {})
-    rule, present = VERSIONS[name]
-    if wanted != "latest" and not re.fullmatch(rule, wanted):
-        raise RuntimeMissing(
-            f"Unknown runtime version named '{wanted}' of {name}. "
-            f"This build image has the following versions: {present}"
-        )
     if name == "nodejs":
-        return nodejs(wanted)
+        return nodejs(version)
     if name == "python":
-        return python(wanted)
-    return _on_the_machine(name, wanted)
+        return python(version)
+    if name in _NOT_IN_THE_LAB:
+        note = f"{name} {version} is not in the lab: commands that need it fail"
+        return Runtime(name, "none", None, note, replaces=version)
+    return _on_the_machine(name, version)
 
 
 def resolved(version: str, env: Mapping[str, str]) -> str:
@@ -143,6 +125,7 @@ def nodejs(version: str | None = None) -> Runtime:
         node,
         f"Node.js {version} is not on this machine and could not be downloaded: "
         f"Node.js {node.version} runs instead, from {node.origin}",
+        replaces=version,
     )
 
 
@@ -157,7 +140,7 @@ def python(version: str | None = None) -> Runtime:
     if path and told:
         return _python_runtime(_plain(told), path, f"Python {_plain(told)} runs, from {path}")
     note = f"Python {version} is not on this machine: Python {own} runs instead"
-    return _python_runtime(own, sys.executable, note)
+    return _python_runtime(own, sys.executable, note, replaces=version)
 
 
 def isolated_python(interpreter: Path, directory: Path) -> Path:
@@ -253,7 +236,7 @@ def _install_node(major: str, target: Path) -> bool:
     return True
 
 
-def _node_runtime(node: _Node, note: str) -> Runtime:
+def _node_runtime(node: _Node, note: str, replaces: str | None = None) -> Runtime:
     """Node's commands in a directory of their own.
 
     A wheel cannot hold the links that a Node distribution has in `bin`, so its npm does not start
@@ -266,17 +249,19 @@ def _node_runtime(node: _Node, note: str) -> Runtime:
         for name, program_file in _NODE_TOOLS.items():
             command = shlex.join([str(node.program), str(node.modules / program_file)])
             script(directory / name, f'exec {command} "$@"')
-    return Runtime("nodejs", node.version, directory, note)
+    return Runtime("nodejs", node.version, directory, note, replaces)
 
 
-def _python_runtime(version: str, interpreter: str, note: str) -> Runtime:
+def _python_runtime(
+    version: str, interpreter: str, note: str, replaces: str | None = None
+) -> Runtime:
     """`python` and `python3` in a directory of their own."""
     program = Path(_base(interpreter))
     directory = runtime.current().directory("tools", f"python-{version}")
     for name in ("python", "python3"):
         if (directory / name).resolve() != program.resolve():
             _link(directory / name, program)
-    return Runtime("python", version, directory, note)
+    return Runtime("python", version, directory, note, replaces)
 
 
 def _on_the_machine(name: str, version: str) -> Runtime:
@@ -293,7 +278,7 @@ def _on_the_machine(name: str, version: str) -> Runtime:
     if wanted == "latest" or f"{found}.".startswith(f"{wanted}."):
         return Runtime(name, found, None, f"{name} {found} runs, from {path}")
     note = f"{name} {version} is not on this machine: {name} {found} runs instead, from {path}"
-    return Runtime(name, found, None, note)
+    return Runtime(name, found, None, note, replaces=version)
 
 
 @cache
