@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +18,7 @@ from urllib.parse import urlsplit
 
 import boto3
 import platformdirs
+from botocore.exceptions import EndpointConnectionError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _NEEDED = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "LABKIT_STATE_DIR")
@@ -82,6 +85,20 @@ class Lab:
                 "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS in this environment"
             )
         return client
+
+    @contextmanager
+    def must_answer(self) -> Iterator[None]:
+        """Says what to do where the local AWS has ended meanwhile.
+
+        Raises:
+            LabError: nothing answers at its address.
+        """
+        try:
+            yield
+        except EndpointConnectionError as error:
+            if not self.is_local:
+                raise
+            raise LabError(f"The local AWS has ended: {error} {_HOW}") from None
 
     @property
     def is_local(self) -> bool:

@@ -4,6 +4,8 @@ Frames (pandas) come from the services' own history operations; a chart is drawn
 `waiting` asks until something is over; `snapshot` is one execution at one moment.
 """
 
+import pandas as pd
+
 from labkit.observe.builds import (
     batch_builds,
     build_phases,
@@ -28,7 +30,11 @@ from labkit.observe.waiting import (
     wait_for_build,
     wait_for_deployment,
     wait_for_execution,
+    wait_for_rollback,
 )
+
+# a command's "$" in a frame begins no formula (see labkit.markup)
+pd.set_option("display.html.use_mathjax", False)
 
 __all__ = [
     "Chart",
@@ -65,4 +71,5 @@ __all__ = [
     "wait_for_build",
     "wait_for_deployment",
     "wait_for_execution",
+    "wait_for_rollback",
 ]

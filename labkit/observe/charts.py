@@ -19,6 +19,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from labkit.markup import as_written
+
 COLOURS: Sequence[Any] = matplotlib.color_sequences["petroff10"]
 HATCHES = ("", "//", "..", "xx", "--", "\\\\", "oo", "||", "++", "**")
 DOTS_PER_INCH = 100
@@ -60,7 +62,7 @@ class Chart:
     def _repr_html_(self) -> str:
         text, data = html.escape(self.alt), base64.b64encode(self.png()).decode()
         image = f'<img alt="{text}" src="data:image/png;base64,{data}" style="max-width:100%">'
-        return f"<figure>{image}<figcaption>{text}</figcaption></figure>"
+        return as_written(f"<figure>{image}<figcaption>{text}</figcaption></figure>")
 
 
 def new_axes(rows: int, title: str, unit: str) -> tuple[Figure, Axes]:

@@ -1,13 +1,13 @@
 """One execution of the pipeline as it stands now: stages, in them actions.
 
 Three of CodePipeline's answers put together: the declaration (what should run), the action
-executions (what did), and, while somebody's approval is awaited, the state (with its token).
+executions (what did), and, while it waits, the state (what for, and an approval's token).
 AWS pages: "GetPipelineExecution", "ListActionExecutions", "GetPipelineState" in the API Reference.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -74,6 +74,7 @@ class Snapshot:
     commit: str | None
     message: str | None
     stages: tuple[Stage, ...]
+    obstacle: str | None = None  # what holds it up until somebody does something about it
 
     @property
     def over(self) -> bool:
@@ -128,10 +129,15 @@ def snapshot(lab: Lab, execution_id: str) -> Snapshot:
         pipelineName=lab.pipeline, pipelineExecutionId=execution_id
     )["pipelineExecution"]
     runs = _latest_runs(codepipeline, lab.pipeline, execution_id)
-    tokens = _tokens(codepipeline, lab.pipeline, execution_id) if _approval_runs(runs) else {}
+    state = (
+        codepipeline.get_pipeline_state(name=lab.pipeline)["stageStates"]
+        if _may_wait(execution, runs)
+        else []
+    )
+    tokens = _tokens(state, execution_id)
     stages = _declared_stages(codepipeline, lab.pipeline, execution["pipelineVersion"])
     revisions = execution.get("artifactRevisions") or [{}]
-    return Snapshot(
+    now = Snapshot(
         pipeline=lab.pipeline,
         execution_id=execution_id,
         status=execution["status"],
@@ -146,6 +152,7 @@ def snapshot(lab: Lab, execution_id: str) -> Snapshot:
             for stage in stages
         ),
     )
+    return replace(now, obstacle=_obstacle(now, state))
 
 
 def _declared_stages(codepipeline: Any, pipeline: str, version: int) -> list[dict[str, Any]]:
@@ -170,21 +177,42 @@ def _latest_runs(codepipeline: Any, pipeline: str, execution_id: str) -> dict[An
     }
 
 
-def _approval_runs(runs: dict[Any, Any]) -> bool:
-    return any(
-        run["status"] == "InProgress" and run["input"]["actionTypeId"]["category"] == "Approval"
-        for run in runs.values()
-    )
+def _may_wait(execution: dict[str, Any], runs: dict[Any, Any]) -> bool:
+    """Whether it may be up to somebody: nothing of it runs, or an approval does."""
+    running = [run for run in runs.values() if run["status"] == "InProgress"]
+    kinds = {run["input"]["actionTypeId"]["category"] for run in running}
+    return execution["status"] == "InProgress" and (not kinds or "Approval" in kinds)
 
 
-def _tokens(codepipeline: Any, pipeline: str, execution_id: str) -> dict[Any, str]:
+def _tokens(state: list[dict[str, Any]], execution_id: str | None) -> dict[Any, str]:
     return {
-        (stage["stageName"], state["actionName"]): state["latestExecution"]["token"]
-        for stage in codepipeline.get_pipeline_state(name=pipeline)["stageStates"]
-        if stage.get("latestExecution", {}).get("pipelineExecutionId") == execution_id
-        for state in stage.get("actionStates", [])
-        if state.get("latestExecution", {}).get("token")
+        (stage["stageName"], action["actionName"]): action["latestExecution"]["token"]
+        for stage in state
+        if _inside(stage) == execution_id
+        for action in stage.get("actionStates", [])
+        if action.get("latestExecution", {}).get("token")
     }
+
+
+def _inside(stage: dict[str, Any]) -> str | None:
+    found: str | None = stage.get("latestExecution", {}).get("pipelineExecutionId")
+    return found
+
+
+def _obstacle(now: Snapshot, state: list[dict[str, Any]]) -> str | None:
+    if approval := now.awaits_approval:
+        return f"{approval.name} in stage {approval.stage} waits for somebody's approval"
+    for stage in state:
+        if stage["stageName"] != now.waits_before:
+            continue
+        transition = stage["inboundTransitionState"]
+        if not transition["enabled"]:
+            why = transition.get("disabledReason", "no reason given")
+            return f"the transition into stage {now.waits_before} is disabled ({why})"
+        if _tokens([stage], _inside(stage)):
+            held = f"execution {_inside(stage)}, which is in stage {now.waits_before},"
+            return f"{held} waits for somebody's approval"
+    return None
 
 
 def _action(

@@ -1,6 +1,7 @@
 """Waiting until AWS has done something: by asking again, as any client of AWS has to.
 
-Each function returns what AWS last said; `on_change` hears of every change on the way.
+Each function returns what AWS last said; `on_change` hears of every change on the way. What waits for
+somebody to do something is said at once, in a line.
 """
 
 from __future__ import annotations
@@ -61,20 +62,21 @@ def wait_for_execution(
     Args:
         execution_id: None takes the one that started last.
         on_change: called with every new snapshot.
-        until: stop earlier, when this says so: `until=lambda now: now.commit`.
+        until: wait for this instead, or until it is over: `until=lambda now: now.commit`.
         timeout: seconds.
 
     Raises:
         LookupError: the pipeline has had no execution.
         TimeoutError: it is not over in time; the message says where it stands.
+        LabError: the local AWS is gone.
     """
     chosen = execution_id or latest_execution(lab)
     if chosen is None:
         raise LookupError(f"{lab.pipeline} has had no execution")
 
     def enough(now: Snapshot) -> bool:
-        asked = until is not None and bool(until(now))
-        return now.over or now.awaits_approval is not None or asked
+        asked = now.awaits_approval if until is None else until(now)
+        return now.over or bool(asked)
 
     return _until(
         lab, lambda: snapshot(lab, chosen), enough, on_change, timeout, f"Execution {chosen}"
@@ -158,20 +160,40 @@ def wait_for_deployment(
     return _until(lab, read, over, on_change, timeout, f"Deployment {deployment_id}")
 
 
+def wait_for_rollback(
+    lab: Lab, deployment_id: str, *, timeout: float = TIMEOUT_SECONDS
+) -> dict[str, Any]:
+    """Wait until a deployment that went wrong is rolled back; returns the rollback's deploymentInfo.
+
+    Raises:
+        LookupError: it has not gone wrong, or is not rolled back; the message says why.
+        TimeoutError: the rollback is not over in time (seconds).
+    """
+    failed = wait_for_deployment(lab, deployment_id, timeout=timeout)
+    undone = failed.get("rollbackInfo", {})
+    if "rollbackDeploymentId" not in undone:
+        why = undone.get("rollbackMessage", f"it is {failed['status']}")
+        raise LookupError(f"Deployment {deployment_id} is not rolled back: {why}")
+    return wait_for_deployment(lab, undone["rollbackDeploymentId"], timeout=timeout)
+
+
 def wait_for_alarm(
     lab: Lab, name: str, state: str = "OK", *, timeout: float = TIMEOUT_SECONDS
 ) -> dict[str, Any]:
     """Wait until a CloudWatch alarm is in a state (OK, ALARM, INSUFFICIENT_DATA); returns it.
 
     Raises:
+        LookupError: there is no such alarm.
         TimeoutError: it is not in time (seconds).
     """
 
     def read() -> dict[str, Any]:
-        alarm: dict[str, Any] = lab.client("cloudwatch").describe_alarms(AlarmNames=[name])[
+        alarms: list[dict[str, Any]] = lab.client("cloudwatch").describe_alarms(AlarmNames=[name])[
             "MetricAlarms"
-        ][0]
-        return alarm
+        ]
+        if not alarms:
+            raise LookupError(f"CloudWatch has no alarm {name}")
+        return alarms[0]
 
     return _until(
         lab, read, lambda alarm: alarm["StateValue"] == state, None, timeout, f"Alarm {name}"
@@ -191,13 +213,18 @@ def _until(
     timeout: float,
     what: str,
 ) -> T:
-    deadline, before = time.monotonic() + timeout, None
+    deadline, before, said = time.monotonic() + timeout, None, None
     while True:
-        now = read()
+        with lab.must_answer():
+            now = read()
         if on_change is not None and now != before:
             on_change(now)
         if enough(now):
             return now
+        obstacle = now.obstacle if isinstance(now, Snapshot) else None
+        if obstacle not in (None, said):
+            print(f"{what} cannot go on: {obstacle}.", flush=True)
+        said = obstacle
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what} after {timeout:.0f} s: {_state(now)}")
         before = now
@@ -206,8 +233,8 @@ def _until(
 
 def _state(now: Any) -> str:
     if isinstance(now, Snapshot):
-        if now.waits_before:
-            return f"waits before stage {now.waits_before}, which is held or disabled"
+        if now.obstacle or now.waits_before:
+            return now.obstacle or f"waits before stage {now.waits_before}, which another one holds"
         running = [action.name for action in now.actions if action.status == "InProgress"]
         return f"{now.status}, at {', '.join(running) or 'no action'}"
     if isinstance(now, dict):

@@ -41,6 +41,8 @@ _MISSING = {
     "RepositoryNotFoundException",
     "ClusterNotFoundException",
     "ServiceNotFoundException",
+    "QueueDoesNotExist",
+    "AWS.SimpleQueueService.NonExistentQueue",
     "404",
     "UnknownOperationException",  # the local AWS does not have this kind of thing at all
 }

@@ -18,6 +18,11 @@ CONTAINER = "app"
 _EXECUTION_POLICY = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
 
 
+def application(lab: Lab) -> str:
+    """What the CodeDeploy application of the service is called: an application has one platform."""
+    return f"{lab.name}-ecs"
+
+
 def create_cluster(lab: Lab) -> str:
     """Create the repository of the images, the execution role and the cluster; returns its name."""
     iam = lab.client("iam")
@@ -73,8 +78,9 @@ def create_service(lab: Lab, task_definition: str, target_group: str, count: int
 
 
 def delete_cluster(lab: Lab) -> None:
-    """Delete the service with its tasks, the cluster, the images and the execution role."""
+    """Delete what deploys to the service, the service with its tasks, the cluster, images and role."""
     ecs, iam = lab.client("ecs"), lab.client("iam")
+    lab.client("codedeploy").delete_application(applicationName=application(lab))
     with missing_is_fine():
         ecs.delete_service(cluster=lab.name, service=lab.fleet, force=True)
     with missing_is_fine():

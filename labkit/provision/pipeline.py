@@ -11,9 +11,10 @@ import time
 from typing import Any
 
 from labkit.lab import Lab, tag_list
-from labkit.observe.waiting import execution_of, poll_seconds
+from labkit.observe.snapshot import Snapshot
+from labkit.observe.waiting import execution_of, poll_seconds, wait_for_execution
 from labkit.provision.aws import created, missing_is_fine
-from labkit.provision.source import Edit, push
+from labkit.provision.source import Edit, push, tip
 
 APPROVAL_STAGE, APPROVAL_ACTION = "Approve", "Approve"
 
@@ -94,9 +95,10 @@ def action(
 
 
 def create_pipeline(lab: Lab, *, approval: bool = False) -> dict[str, Any]:
-    """Create the pipeline, or update it where it is another; returns its declaration.
+    """Create the pipeline, or bring it up to date, and open it; returns its declaration.
 
-    Creating a pipeline starts its first execution at once; updating one starts none.
+    Creating a pipeline starts its first execution at once; updating one starts none, and what runs
+    as it was declared before is stopped.
     """
     codepipeline, wanted = lab.client("codepipeline"), declaration(lab, approval=approval)
     tags = tag_list(lab, "key", "value")
@@ -104,7 +106,9 @@ def create_pipeline(lab: Lab, *, approval: bool = False) -> dict[str, Any]:
     if answer is None:
         known = codepipeline.get_pipeline(name=lab.pipeline)
         if _differs(wanted, known["pipeline"]):
+            _stop_all(lab)
             known = codepipeline.update_pipeline(pipeline=wanted)
+        _enable_transitions(lab)
         answer = known
     declared: dict[str, Any] = answer["pipeline"]
     return declared
@@ -199,6 +203,40 @@ def approve(lab: Lab, summary: str = "Approved in the lab") -> bool:
 def reject(lab: Lab, summary: str = "Rejected in the lab") -> bool:
     """Reject what waits, which fails the execution; returns False when nothing does."""
     return answer_approval(lab, approved=False, summary=summary)
+
+
+def catch_up(lab: Lab) -> Snapshot:
+    """Wait until the pipeline is through with the branch's newest commit; returns that execution.
+
+    What runs is waited for; if it has another commit, an execution is started.
+    """
+    latest = wait_for_execution(lab)
+    return latest if latest.commit == tip(lab) else wait_for_execution(lab, start(lab))
+
+
+def _stop_all(lab: Lab) -> None:
+    codepipeline = lab.client("codepipeline")
+    pages = codepipeline.get_paginator("list_pipeline_executions").paginate(
+        pipelineName=lab.pipeline
+    )
+    for page in pages:
+        for one in page["pipelineExecutionSummaries"]:
+            if one["status"] == "InProgress":
+                codepipeline.stop_pipeline_execution(
+                    pipelineName=lab.pipeline,
+                    pipelineExecutionId=one["pipelineExecutionId"],
+                    abandon=True,
+                    reason="The pipeline is declared anew",
+                )
+
+
+def _enable_transitions(lab: Lab) -> None:
+    codepipeline = lab.client("codepipeline")
+    for stage in codepipeline.get_pipeline_state(name=lab.pipeline)["stageStates"]:
+        if not stage["inboundTransitionState"]["enabled"]:
+            codepipeline.enable_stage_transition(
+                pipelineName=lab.pipeline, stageName=stage["stageName"], transitionType="Inbound"
+            )
 
 
 def delete_pipeline(lab: Lab) -> None:

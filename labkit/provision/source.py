@@ -17,6 +17,9 @@ from labkit import course
 from labkit.lab import Lab
 from labkit.provision.aws import created, found, missing_is_fine
 
+# what git leaves in .git where it was broken off, or waits for somebody
+_HALF_DONE = ("index.lock", "rebase-merge", "rebase-apply", "MERGE_HEAD", "REVERT_HEAD")
+
 Edit = Callable[[Path], object]
 
 
@@ -42,27 +45,45 @@ def create_repository(lab: Lab) -> dict[str, Any]:
 def clone(lab: Lab) -> Path:
     """Clone the repository into the workspace, if it is not there; returns the directory.
 
-    A clone of an earlier repository of this name, whose history AWS no longer has, is set aside.
+    A clone that cannot go on from what the branch is now is set aside: one of an earlier repository
+    of this name, or one in which somebody stopped in the middle.
     """
     directory = lab.workspace / lab.repository
     url = create_repository(lab)["cloneUrlHttp"]
-    if directory.exists() and tip(lab) is None and _has_commits(lab, directory):
+    if directory.exists() and not _goes_on(lab, directory, url):
         directory.rename(_free_name(directory))
     if directory.exists():
-        _git(lab, "remote", "set-url", "origin", url, cwd=directory)
         return directory
-    _git(lab, "clone", "--quiet", url, str(directory), cwd=lab.workspace)
-    _git(lab, "symbolic-ref", "HEAD", f"refs/heads/{lab.branch}", cwd=directory)
+    new = directory.with_name(f"{directory.name}-new")
+    shutil.rmtree(new, ignore_errors=True)
+    _git(lab, "clone", "--quiet", url, str(new), cwd=lab.workspace)
+    _git(lab, "symbolic-ref", "HEAD", f"refs/heads/{lab.branch}", cwd=new)
     own = {"user.name": "Learner", "user.email": "learner@example.com", "commit.gpgsign": "false"}
     for key, value in own.items():
-        _git(lab, "config", key, value, cwd=directory)
-    return directory
+        _git(lab, "config", key, value, cwd=new)
+    return new.rename(directory)
 
 
 def first_commit(lab: Lab) -> str:
     """Push the sample app as the first commit, if there is none; returns the branch's commit id."""
     directory = clone(lab)
     return tip(lab) or push(lab, "The sample app", copy_sample_app, directory=directory)
+
+
+def restore(lab: Lab) -> str:
+    """Push the sample app as it was, if the branch has another; returns the branch's commit id.
+
+    Whatever an earlier lesson has left, broken or mended: what is built next is the sample app.
+    """
+    directory = clone(lab)
+    copy_sample_app(directory)
+    _git(lab, "add", "--all", cwd=directory)
+    if not _does(directory, "diff", "--cached", "--quiet"):
+        _git(lab, "commit", "--quiet", "--message", "The sample app, as it was", cwd=directory)
+    commit = _git(lab, "rev-parse", "HEAD", cwd=directory)
+    if commit != tip(lab):
+        _git(lab, "push", "--quiet", "origin", f"HEAD:{lab.branch}", cwd=directory)
+    return commit
 
 
 def copy_sample_app(directory: Path) -> None:
@@ -122,10 +143,27 @@ def delete_repository(lab: Lab) -> None:
         lab.client("codecommit").delete_repository(repositoryName=lab.repository)
 
 
-def _has_commits(lab: Lab, directory: Path) -> bool:
-    done = subprocess.run(
-        ["git", "rev-parse", "--verify", "--quiet", "HEAD"], cwd=directory, capture_output=True
+def _goes_on(lab: Lab, directory: Path, url: str) -> bool:
+    """Whether the clone is ready for a commit on top of what AWS has; it is brought up to date."""
+    git = directory / ".git"
+    if not git.is_dir() or any((git / name).exists() for name in _HALF_DONE):
+        return False
+    if _git(lab, "branch", "--show-current", cwd=directory) != lab.branch:
+        return False
+    _git(lab, "remote", "set-url", "origin", url, cwd=directory)
+    newest = tip(lab)
+    if newest is None:
+        return not _does(directory, "rev-parse", "--verify", "--quiet", "HEAD")
+    if not _does(directory, "cat-file", "-e", newest):
+        _git(lab, "fetch", "--quiet", "origin", lab.branch, cwd=directory)
+    return _does(directory, "merge-base", "--is-ancestor", newest, "HEAD") or _does(
+        directory, "merge", "--ff-only", "--quiet", newest
     )
+
+
+def _does(directory: Path, *arguments: str) -> bool:
+    """Whether git says yes, and does what it is asked."""
+    done = subprocess.run(["git", *arguments], cwd=directory, capture_output=True, check=False)
     return done.returncode == 0
 
 

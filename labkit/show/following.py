@@ -38,7 +38,8 @@ def follow(lab: Lab, build_id: str, *, timeout: float = TIMEOUT_SECONDS) -> dict
     codebuild, shown = lab.client("codebuild"), _Shown(Follower(lab, build_id))
     deadline = time.monotonic() + timeout
     while True:
-        builds = codebuild.batch_get_builds(ids=[build_id])["builds"]
+        with lab.must_answer():
+            builds = codebuild.batch_get_builds(ids=[build_id])["builds"]
         if not builds:
             raise LookupError(f"CodeBuild has no build {build_id}")
         shown.update(builds[0])

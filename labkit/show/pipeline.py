@@ -9,6 +9,7 @@ from __future__ import annotations
 from html import escape
 
 from labkit.lab import Lab
+from labkit.markup import as_written
 from labkit.observe.snapshot import Action, Snapshot, Stage, snapshot
 from labkit.observe.waiting import latest_execution
 from labkit.show.states import Look, duration, look, look_of
@@ -51,7 +52,7 @@ def pipeline(lab: Lab, execution_id: str | None = None) -> PipelineView:
 def render(now: Snapshot) -> str:
     """A snapshot as HTML that needs no style sheet and no script."""
     stages = _ARROW.join(_stage(stage, over=now.over) for stage in now.stages)
-    return (
+    return as_written(
         f'<div role="group" aria-label="Pipeline {escape(now.pipeline)}: {escape(now.status)}">'
         f'{headline(now)}<div style="display:flex;flex-wrap:wrap;gap:8px">{stages}</div>'
         f"{_note(now)}</div>"
@@ -77,7 +78,7 @@ def as_text(now: Snapshot) -> str:
         shown = look_of(action, over=now.over)
         row = f"  {shown.sign} {action.stage} / {action.name} ({action.provider}): {shown.word}"
         rows.append(f"{row} {duration(action.seconds)}".rstrip())
-    note = f"waits before stage {now.waits_before}" if now.waits_before else now.failure
+    note = _waits(now) or now.failure
     return "\n".join([*rows, *([f"  {note}"] if note else [])])
 
 
@@ -109,6 +110,12 @@ def _state(shown: Look) -> str:
 
 
 def _note(now: Snapshot) -> str:
-    if now.waits_before:
-        return f"<p>Waits before stage {escape(now.waits_before)}.</p>"
+    if waits := _waits(now):
+        return f"<p>{escape(waits)}.</p>"
     return f"<p><strong>Why:</strong> {escape(now.failure)}</p>" if now.failure else ""
+
+
+def _waits(now: Snapshot) -> str:
+    if not now.waits_before:
+        return ""
+    return f"Waits before stage {now.waits_before}" + (f": {now.obstacle}" if now.obstacle else "")

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from labkit.lab import LOOPBACK, Lab
+from labkit.markup import as_written
 from labkit.provision import deploy
 
 PATIENCE_SECONDS = 3.0
@@ -42,7 +43,8 @@ class Sites(list[Site]):
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
         rows = "".join(_row(site) for site in self)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        return as_written(table)
 
     def __repr__(self) -> str:
         return (

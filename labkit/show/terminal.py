@@ -51,7 +51,8 @@ def follow(
     build_log, deadline = _BuildLog(lab), time.monotonic() + timeout
     with shown:
         while True:
-            now = snapshot(lab, chosen)
+            with lab.must_answer():
+                now = snapshot(lab, chosen)
             shown.show(now, build_log.new_lines(now))
             if now.over or now.awaits_approval:
                 return now
@@ -79,6 +80,7 @@ class _Lines:
 
     def __init__(self, console: Console) -> None:
         self._console, self._before = console, dict[tuple[str, str], str]()
+        self._obstacle: str | None = None
 
     def __enter__(self) -> _Lines:
         return self
@@ -98,6 +100,9 @@ class _Lines:
                 shown = look_of(action)
                 took = f" after {duration(action.seconds)}" if action.ended else ""
                 self._change(action, shown.word, shown.sign, took)
+        if now.waits_before and now.obstacle not in (None, self._obstacle):
+            self._print(f"{now.pipeline} cannot go on: {now.obstacle}")
+        self._obstacle = now.obstacle
         if now.over:
             why = f" ({now.failure})" if now.failure else ""
             self._print(f"{now.pipeline}: {now.status} after {duration(now.seconds)}{why}")
@@ -133,7 +138,7 @@ class _Picture:
             one.provider == "CodeBuild" and one.status == "InProgress" for one in now.actions
         )
         tail = Text("\n".join(self._tail), style="dim") if builds else Text("")
-        why = Text(now.failure or "", style="red")
+        why = Text(now.failure or now.obstacle or "", style="red" if now.failure else "yellow")
         self._live.update(Group(_table(now), why, tail) if builds else Group(_table(now), why))
 
 

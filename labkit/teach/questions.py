@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from labkit.markup import as_written
+
 FOLDER = Path(__file__).with_name("questions")
 
 
@@ -39,7 +41,10 @@ class Questions:
 
     def _repr_html_(self) -> str:
         shown = "".join(_details(item) for item in self.items)
-        return f'<section aria-label="Interview questions: {escape(self.topic)}">{shown}</section>'
+        section = (
+            f'<section aria-label="Interview questions: {escape(self.topic)}">{shown}</section>'
+        )
+        return as_written(section)
 
 
 def questions(topic: str) -> Questions:

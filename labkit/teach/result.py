@@ -8,6 +8,8 @@ from html import escape
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from labkit.markup import as_written
+
 
 @dataclass(frozen=True)
 class Line:
@@ -43,7 +45,7 @@ class Result:
 
     def _repr_html_(self) -> str:
         items = "".join(_item(line) for line in self.lines)
-        return (
+        return as_written(
             f'<section aria-label="Check of {escape(self.piece)}: {self.score}">'
             f'<ul style="list-style:none;padding-left:0">{items}</ul>'
             f"<p><strong>{self.score}</strong></p></section>"

@@ -22,24 +22,33 @@ ROOT = Path(__file__).resolve().parents[2]
 CELL_TIMEOUT_SECONDS = 120
 
 
+def all_lessons() -> list[Path]:
+    """Every lesson, in order."""
+    return sorted(ROOT.glob("notebooks/*.ipynb"))
+
+
 def all_notebooks() -> list[Path]:
     """Every lesson and exercise, in order."""
-    return sorted([*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("exercises/**/*.ipynb")])
+    return sorted([*all_lessons(), *ROOT.glob("exercises/**/*.ipynb")])
 
 
 @contextmanager
 def fresh_lab() -> Iterator[dict[str, str]]:
-    """A new, empty local AWS, and the environment that JupyterLab would have in it."""
+    """A new, empty local AWS, and the environment that JupyterLab would have in it.
+
+    Its directory has a name with a space in it that is not ASCII, as a learner's may.
+    """
     with tempfile.TemporaryDirectory(prefix="labkit-notebook-") as directory:
-        share_downloads(Path(directory))
-        description, _ = launcher.up(Path(directory))
+        state_dir = Path(directory) / "state of the läb"
+        share_downloads(state_dir)
+        description, _ = launcher.up(state_dir)
         try:
             yield {
                 **launcher.environment(description),
                 **launcher.jupyter_environment(description),
             }
         finally:
-            launcher.down(Path(directory))
+            launcher.down(state_dir)
 
 
 def execute(path: Path) -> None:

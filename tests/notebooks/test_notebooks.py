@@ -1,8 +1,9 @@
-"""Every lesson and exercise runs in a fresh lab and shows what it stored (nbval, strict)."""
+"""Every lesson and exercise runs alone, in a fresh lab, and shows what it stored (nbval, strict)."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ import nbformat
 import pytest
 
 from labkit.cloud.front import launcher
-from tests.notebooks.execute import ROOT, all_notebooks, fresh_lab
+from labkit.markup import NO_MATHEMATICS
+from tests.notebooks.execute import CELL_TIMEOUT_SECONDS, ROOT, all_notebooks, fresh_lab
 
 SANITIZE = Path(__file__).with_name("sanitize.cfg")
 MOST_LINES_OF_A_CELL = 15
@@ -21,25 +23,30 @@ def notebook_ids(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def shows_what_it_stored(path: Path, environment: dict[str, str]) -> None:
+    """Run a notebook in the lab of this environment; its outputs have to be those that it stores."""
+    mine = {name: value for name, value in os.environ.items() if name not in launcher.UNSET}
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "pytest", "--nbval", str(path), "-q", "-x", "-p", "no:cacheprovider",
+            "--nbval-sanitize-with", str(SANITIZE), "--nbval-current-env",
+            "--nbval-cell-timeout", str(CELL_TIMEOUT_SECONDS), "--rootdir", str(ROOT),
+            "-p", "no:timeout", "-o", "addopts=", "-o", "timeout=0",
+        ],
+        env=mine | environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{path.name}\n{done.stdout[-6000:]}{done.stderr[-2000:]}"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", all_notebooks(), ids=notebook_ids)
-def test_runs_and_shows_what_it_stored(path: Path) -> None:
+def test_runs_alone_and_shows_what_it_stored(path: Path) -> None:
     with fresh_lab() as environment:
-        mine = {name: value for name, value in os.environ.items() if name not in launcher.UNSET}
-        done = subprocess.run(
-            [
-                sys.executable, "-m", "pytest", "--nbval", str(path), "-q", "-p", "no:cacheprovider",
-                "--nbval-sanitize-with", str(SANITIZE), "--nbval-current-env",
-                "--nbval-cell-timeout", "120", "--rootdir", str(ROOT), "-p", "no:timeout",
-                "-o", "addopts=", "-o", "timeout=0",
-            ],
-            env=mine | environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        shows_what_it_stored(path, environment)
 
 
 @pytest.mark.parametrize("path", all_notebooks(), ids=notebook_ids)
@@ -55,3 +62,18 @@ def test_is_stored_as_a_lesson_should_be(path: Path) -> None:
             assert never not in cell.source
         errors = [output for output in cell.outputs if output.output_type == "error"]
         assert not errors or "raises-exception" in cell.metadata.get("tags", []), cell.source
+
+
+# what JupyterLab would typeset as mathematics: what stands between two dollars of one block
+MATHEMATICS = re.compile(r"\$[^$<>\n]+\$")
+CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
+
+
+@pytest.mark.parametrize("path", all_notebooks(), ids=notebook_ids)
+def test_a_dollar_is_a_dollar(path: Path) -> None:
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            assert not MATHEMATICS.search(CODE.sub("", cell.source)), cell.source
+        for output in cell.get("outputs", []):
+            html = "".join(output.get("data", {}).get("text/html", ""))
+            assert NO_MATHEMATICS in html or not MATHEMATICS.search(html), html

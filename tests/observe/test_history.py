@@ -128,6 +128,15 @@ def test_deployments_show_the_failure_and_its_rollback(history: History) -> None
     assert "a rollback" in observe.chart_deployments(frame).alt
 
 
+def test_a_rollback_is_waited_for(history: History) -> None:
+    outcomes = observe.deployment_outcomes(history.lab)
+    failed = outcomes[outcomes["status"] == "Failed"].iloc[0]["deployment"]
+    back = observe.wait_for_rollback(history.lab, failed)
+    assert (back["status"], back["creator"]) == ("Succeeded", "codeDeployRollback")
+    with pytest.raises(LookupError, match="it is Succeeded"):
+        observe.wait_for_rollback(history.lab, back["deploymentId"])
+
+
 def test_costs_are_counted_from_the_history(history: History) -> None:
     used = observe.usage(history.lab)
     runs = observe.actions(history.lab)
@@ -148,7 +157,7 @@ def test_a_wait_that_is_too_long_says_where_it_stands(history: History) -> None:
         assert observe.wait_for_execution(lab, held).awaits_approval
         behind = pipeline.release(lab, "Behind", source.replace("site.json", "green", "purple"))
         seen = list[str]()
-        with pytest.raises(TimeoutError, match="waits before stage Approve"):
+        with pytest.raises(TimeoutError, match="in stage Approve, waits for somebody's approval"):
             observe.wait_for_execution(
                 lab, behind, timeout=5, on_change=lambda now: seen.append(now.status)
             )

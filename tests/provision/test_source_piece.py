@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from labkit.provision import source
 
 @pytest.fixture
 def lab(lab_environment: Any, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    lab = Lab(request.node.name.replace("_", "-")[5:60].rstrip("-"))
+    lab = Lab(request.node.name.replace("_", "-")[5:60].rstrip("-").replace("[", "-").rstrip("]"))
     yield lab
     source.delete_repository(lab)
 
@@ -71,6 +73,81 @@ def test_a_clone_whose_repository_is_gone_is_set_aside(lab: Lab) -> None:
     assert not (clone / "mine.txt").exists()
     earlier = clone.with_name(f"{clone.name}-earlier-1")
     assert (earlier / "mine.txt").read_text() == "keep me"
+
+
+def test_the_sample_app_is_restored_whatever_was_left(lab: Lab) -> None:
+    first = source.first_commit(lab)
+    assert source.restore(lab) == first, "nothing to restore"
+    source.push(lab, "Mistyped", source.replace("site.json", "teal", "tael"))
+    (source.clone(lab) / "buildspec.yml").write_text("not pushed yet")
+    restored = source.restore(lab)
+    assert source.tip(lab) == restored != first
+    for name in ("site.json", "buildspec.yml"):
+        stored = lab.client("codecommit").get_file(repositoryName=lab.repository, filePath=name)
+        assert stored["fileContent"] == (course.sample_app() / name).read_bytes()
+
+
+def test_a_commit_that_was_not_pushed_goes_with_the_next(lab: Lab) -> None:
+    source.first_commit(lab)
+    clone = source.clone(lab)
+    source.replace("site.json", "teal", "slate")(clone)
+    subprocess.run(["git", "commit", "--quiet", "-am", "Slate"], cwd=clone, check=True)
+    assert source.clone(lab) == clone and source.restore(lab) == source.tip(lab)
+    log = subprocess.run(["git", "log", "--format=%s"], cwd=clone, capture_output=True, text=True)
+    assert log.stdout.splitlines() == ["The sample app, as it was", "Slate", "The sample app"]
+
+
+def half_merged(clone: Path) -> None:
+    (clone / ".git" / "MERGE_HEAD").write_text(40 * "0")
+
+
+def on_another_branch(clone: Path) -> None:
+    subprocess.run(["git", "switch", "--quiet", "--create", "evening"], cwd=clone, check=True)
+
+
+def locked(clone: Path) -> None:
+    (clone / ".git" / "index.lock").touch()
+
+
+def not_cloned_to_the_end(clone: Path) -> None:
+    shutil.rmtree(clone / ".git")
+
+
+def behind_and_ahead(clone: Path) -> None:
+    subprocess.run(["git", "commit", "--quiet", "--amend", "-m", "Mine"], cwd=clone, check=True)
+
+
+@pytest.mark.parametrize(
+    "leave", [half_merged, on_another_branch, locked, not_cloned_to_the_end, behind_and_ahead]
+)
+def test_a_clone_that_was_left_in_the_middle_is_set_aside(
+    lab: Lab, leave: Callable[[Path], None]
+) -> None:
+    commit = source.first_commit(lab)
+    clone = source.clone(lab)
+    (clone / "mine.txt").write_text("keep me")
+    leave(clone)
+    assert source.clone(lab) == clone and not (clone / "mine.txt").exists()
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=clone, check=True, capture_output=True, text=True
+    )
+    assert head.stdout.strip() == commit
+    assert (clone.with_name(f"{clone.name}-earlier-1") / "mine.txt").read_text() == "keep me"
+
+
+def test_a_clone_takes_up_what_others_have_pushed(lab: Lab, tmp_path: Path) -> None:
+    source.first_commit(lab)
+    clone = source.clone(lab)
+    (clone / "mine.txt").write_text("mine")
+    theirs = tmp_path / "theirs"
+    subprocess.run(["git", "clone", "--quiet", str(clone), str(theirs)], check=True)
+    url = source.create_repository(lab)["cloneUrlHttp"]
+    git = ["git", "-c", "user.name=Other", "-c", "user.email=other@example.com"]
+    command = [*git, "commit", "--quiet", "--allow-empty", "-m", "Theirs"]
+    subprocess.run(command, cwd=theirs, check=True)
+    subprocess.run([*git, "push", "--quiet", url, "HEAD:main"], cwd=theirs, check=True)
+    assert source.clone(lab) == clone and (clone / "mine.txt").exists()
+    source.push(lab, "Mine, on top of theirs")
 
 
 def test_without_credentials_git_says_why(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
