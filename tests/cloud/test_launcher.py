@@ -134,13 +134,20 @@ def test_a_killed_lab_is_cleared_away_by_the_next_up(state_dir: Path) -> None:
 
 
 @pytest.mark.slow
-def test_reset_is_a_fresh_aws_with_the_same_address(state_dir: Path) -> None:
-    first = up(state_dir)
+def test_reset_is_a_fresh_aws_in_which_an_open_shell_goes_on(state_dir: Path) -> None:
+    up(state_dir)
+    shell = json.loads(labkit("env", "--json", "--state-dir", str(state_dir)).stdout)
+    keys = {
+        "endpoint_url": shell["AWS_ENDPOINT_URL"],
+        "region_name": shell["AWS_REGION"],
+        "aws_access_key_id": shell["AWS_ACCESS_KEY_ID"],
+        "aws_secret_access_key": shell["AWS_SECRET_ACCESS_KEY"],
+    }
+    boto3.client("s3", **keys).create_bucket(Bucket="mine")
     (state_dir / "work").mkdir()
-    done = labkit("reset", "--json", "--state-dir", str(state_dir))
-    second = json.loads(done.stdout)
-    assert second["endpoint_url"] == first["endpoint_url"]
-    assert second["access_key_id"] != first["access_key_id"]
+    assert labkit("reset", "--state-dir", str(state_dir)).returncode == 0
+    assert boto3.client("s3", **keys).list_buckets()["Buckets"] == []
+    assert (state_dir / "keys.json").stat().st_mode & 0o077 == 0
     assert not (state_dir / "work").exists()
 
 

@@ -20,6 +20,8 @@ import psutil
 from labkit.cloud.guests.processes import JUPYTERLAB, LAB, OWNER, Processes, free_port, wait_for
 
 START_SECONDS = 60
+# what outlives a lab in its directory: downloads, and its address and keys, which open shells have
+_KEPT = ("cache", "tools", "jupyter", "port", "keys.json", "up.lock")
 
 
 class LaunchError(Exception):
@@ -68,7 +70,7 @@ def up(state_dir: Path, port: int = 0) -> tuple[dict[str, Any], bool]:
             return running, False
         # what a killed lab left behind; not the JupyterLab that this may be typed in
         Processes(state_dir).end(but_not=JUPYTERLAB)
-        _clear(state_dir, keep=("work", "cache", "tools", "jupyter", "log", "port", "up.lock"))
+        _clear(state_dir, keep=("work", "log", *_KEPT))
         return _start(state_dir, port), True
 
 
@@ -110,10 +112,10 @@ def _wait_until_closed(port: int, seconds: float = 5) -> None:
 
 
 def reset(state_dir: Path) -> dict[str, Any]:
-    """A fresh, empty AWS: everything below the state directory goes, but downloads."""
+    """A fresh, empty AWS; downloads stay, and what an open JupyterLab needs to go on with it."""
     down(state_dir, but_not=JUPYTERLAB)
     if state_dir.exists():
-        _clear(state_dir, keep=("cache", "tools", "jupyter", "port", "up.lock"))
+        _clear(state_dir, keep=_KEPT)
     return up(state_dir)[0]
 
 

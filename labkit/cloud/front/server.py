@@ -107,7 +107,7 @@ def serve(state_dir: Path, port: int) -> None:
     server.prepare()
     endpoint = f"http://{ADDRESS}:{server.bind_addr[1]}"
     runtime.start(runtime.Runtime(state_dir, endpoint, region="us-east-1"))
-    learner = identity.create_learner(runtime.current().account_id)
+    learner = identity.create_learner(runtime.current().account_id, state_dir / "keys.json")
     dispatcher = Dispatcher(create_backend_app)
     server.wsgi_app = Door(dispatcher, git_http.answer)
     connections.listeners.append(triggers.receive)

@@ -11,6 +11,7 @@ import secrets
 import string
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from moto.core.exceptions import ServiceException
@@ -44,8 +45,13 @@ _services: dict[str, Principal] = {}  # by access key id
 _sessions: dict[str, tuple[str, str | None]] = {}  # access key id -> (service, source ARN)
 
 
-def create_learner(account_id: str) -> Principal:
-    """The IAM user whose key pair the lab hands out: random, and allowed everything."""
+def create_learner(account_id: str, kept: Path) -> Principal:
+    """The IAM user whose key pair the lab hands out: random, and allowed everything.
+
+    Args:
+        kept: the file that keeps the pair, so that a JupyterLab or a shell that is open still signs
+            rightly when the lab has been started again.
+    """
     iam = iam_backends[account_id]["aws"]
     iam.create_user("us-east-1", LEARNER)
     iam.put_user_policy(
@@ -59,7 +65,14 @@ def create_learner(account_id: str) -> Principal:
         ),
     )
     key = iam.create_access_key(LEARNER, prefix="AKIA")
-    key.secret_access_key = _secret()
+    if kept.exists():
+        del iam.access_keys[key.access_key_id]
+        key.access_key_id, key.secret_access_key = json.loads(kept.read_text())
+        iam.access_keys[key.access_key_id] = key
+    else:
+        key.secret_access_key = _secret()
+        kept.touch(mode=0o600)
+        kept.write_text(json.dumps([key.access_key_id, key.secret_access_key]))
     principal = find(key.access_key_id)
     assert principal is not None
     return principal
