@@ -32,6 +32,11 @@ class Aws:
         return Path(self.description["state_dir"])
 
     @property
+    def guests_dir(self) -> Path:
+        """Where the directories of builds, hosts, functions and tasks are."""
+        return Path(self.description["guests_dir"])
+
+    @property
     def env(self) -> dict[str, str]:
         """The machine's environment with the lab's in it, as a shell after `eval "$(labkit env)"`."""
         mine = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}

@@ -88,7 +88,7 @@ class Cluster:
 
     def files(self, arn: str) -> Path:
         """The working directory of a task's container."""
-        return self.aws.state_dir / "tasks" / arn.split("/")[-1] / "app" / "app"
+        return self.aws.guests_dir / "tasks" / arn.split("/")[-1] / "app" / "app"
 
     def wait(self, arn: str, status: str) -> dict[str, Any]:
         eventually(lambda: self.task(arn)["lastStatus"] == status)

@@ -61,7 +61,7 @@ def port_is_open(url: str) -> bool:
 def test_up_status_env_down(state_dir: Path) -> None:
     where = ("--state-dir", str(state_dir))
     described = up(state_dir)
-    assert set(described) == {"endpoint_url", "region", "account_id", "access_key_id", "secret_access_key", "pid", "state_dir", "isolation"}  # fmt: skip
+    assert set(described) == {"endpoint_url", "region", "account_id", "access_key_id", "secret_access_key", "pid", "state_dir", "guests_dir", "isolation"}  # fmt: skip
     assert described["endpoint_url"].startswith("http://127.0.0.1:")
     assert up(state_dir) == described
     assert "nothing changed" in labkit("up", *where).stdout

@@ -212,7 +212,7 @@ def test_where_artifacts_go_in_s3(bench: Any, settings: dict[str, Any], key: str
 
 def test_nothing_of_a_build_stays(bench: Any) -> None:
     build = bench.run(bench.project(source=inline(TRUE)))
-    directory = Path(bench.aws.state_dir) / "builds" / build["id"].split(":")[1]
+    directory = bench.aws.guests_dir / "builds" / build["id"].split(":")[1]
     eventually(lambda: not directory.exists())
     assert not processes_of(build)
 

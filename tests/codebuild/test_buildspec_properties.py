@@ -303,5 +303,5 @@ def test_links_are_followed_within_the_build_alone(bench: Any) -> None:
 def _around(bench: Any) -> set[str]:
     """What is where a build could reach to, were it not kept in its directory."""
     state = Path(bench.aws.state_dir)
-    places = [state, state.parent, Path("/"), Path("/etc"), Path.home()]
+    places = [state, state.parent, bench.aws.guests_dir, Path("/"), Path("/etc"), Path.home()]
     return {str(path) for place in places for path in place.iterdir()}

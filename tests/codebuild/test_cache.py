@@ -147,7 +147,7 @@ def test_an_archive_with_bad_members_writes_nothing_outside(bench: Any) -> None:
     assert found(bench, build) == "HIT"
     assert sum("Skipping cache member" in line for line in bench.log(build)) >= 3
     # os.walk, unlike rglob, does not mind what other builds take away meanwhile
-    assert not [at for at, _, files in os.walk(bench.aws.state_dir) if "evil" in files]
+    assert not [at for at, _, files in os.walk(bench.aws.guests_dir) if "evil" in files]
 
 
 def test_a_chain_of_links_too_long_to_follow_does_not_lead_out(bench: Any) -> None:
@@ -161,8 +161,9 @@ def test_a_chain_of_links_too_long_to_follow_does_not_lead_out(bench: Any) -> No
     s3.put_object(Bucket=bucket, Key=item["Key"], Body=body)
     said = bench.log(bench.run(project))
     assert any("it leads outside" in line or "The cache was not restored" in line for line in said)
-    state = bench.aws.state_dir
-    assert not [at for at, _, files in os.walk(state.parent) if "evil-chain" in files]
+    guests = bench.aws.guests_dir
+    assert not [at for at, _, files in os.walk(guests) if "evil-chain" in files]
+    assert not (guests.parent / "evil-chain").exists()
 
 
 def test_an_archive_that_is_none_does_not_fail_the_build(bench: Any) -> None:

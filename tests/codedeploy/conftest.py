@@ -49,7 +49,7 @@ class Fleet:
 
     def path(self, instance: str, absolute: str = "/") -> Path:
         """Where a path of a host lies on this machine."""
-        return self.aws.state_dir / "hosts" / instance / absolute.lstrip("/")
+        return self.aws.guests_dir / "hosts" / instance / absolute.lstrip("/")
 
     def runs(self, instance: str, pid: int) -> bool:
         """Whether a process of a host runs, by the number that it has on the host."""

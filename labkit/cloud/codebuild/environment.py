@@ -121,14 +121,14 @@ def _path(directory: Path, npm: Path) -> str:
 
 def _aws_cli() -> Path:
     """A directory with the command `aws`, run by the lab's own interpreter."""
-    directory = runtime.current().directory("tools", "aws")
+    directory = runtime.current().guest_directory("tools", "aws")
     languages.script(directory / "aws", f'exec {shlex.quote(sys.executable)} -I -m awscli "$@"')
     return directory
 
 
 def _test_splitting() -> Path:
     """A directory with `codebuild-tests-run` and `codebuild-glob-search`, which AWS's images have."""
-    directory = runtime.current().directory("tools", "test-splitting")
+    directory = runtime.current().guest_directory("tools", "test-splitting")
     run = f"exec {shlex.quote(sys.executable)} -I -m {splitting.__name__}"
     for name in ("tests-run", "glob-search"):
         languages.script(directory / f"codebuild-{name}", f'{run} {name} "$@"')
@@ -137,7 +137,7 @@ def _test_splitting() -> Path:
 
 def _hash_files() -> Path:
     """A directory with the command `codebuild-hash-files`, for the key of a cache."""
-    directory = runtime.current().directory("tools", "hash-files")
+    directory = runtime.current().guest_directory("tools", "hash-files")
     program = f"exec {shlex.quote(sys.executable)} -I -c {shlex.quote(_HASH_FILES)}"
     languages.script(directory / "codebuild-hash-files", f'{program} "$@"')
     return directory
@@ -145,7 +145,7 @@ def _hash_files() -> Path:
 
 def _no_docker() -> Path:
     """A directory with commands of Docker that say that there is none: a build is no container."""
-    directory = runtime.current().directory("tools", "no-docker")
+    directory = runtime.current().guest_directory("tools", "no-docker")
     for name in ("docker", "dockerd", "docker-compose"):
         languages.script(directory / name, f"echo {shlex.quote(_NO_DOCKER)} >&2; exit 1")
     return directory

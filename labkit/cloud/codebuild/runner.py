@@ -75,7 +75,7 @@ class Runner:
 
     def __init__(self, build: Build) -> None:
         self.build = build
-        self.directory = runtime.current().directory("builds", build.uuid)
+        self.directory = runtime.current().guest_directory("builds", build.uuid)
         self.log = BuildLog(runtime.current().directory("logs") / f"{build.uuid}.log")
         self.prepared: Prepared | None = None
         self.session: Session | None = None

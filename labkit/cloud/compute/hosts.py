@@ -64,7 +64,7 @@ class Host:
     @cached_property
     def root(self) -> Path:
         """The directory that stands for the host's `/`."""
-        return runtime.current().directory("hosts", self.directory)
+        return runtime.current().guest_directory("hosts", self.directory)
 
     @property
     def owner(self) -> str:
@@ -230,7 +230,7 @@ def start() -> None:
         answer = terminate(self, instance_ids)
         _end_processes(*instance_ids)
         for instance_id in instance_ids:
-            shutil.rmtree(runtime.current().state_dir / "hosts" / instance_id, ignore_errors=True)
+            shutil.rmtree(runtime.current().guests_dir / "hosts" / instance_id, ignore_errors=True)
         return answer
 
     InstanceBackend.run_instances = run_instances  # type: ignore[method-assign]
@@ -257,7 +257,7 @@ def _launch_profile(backend: Any, keywords: dict[str, Any]) -> dict[str, str]:
 
 def _become_host(instance: Any) -> None:
     instance.add_tags({PORT_TAG: str(free_port())})
-    directory = runtime.current().directory("hosts", instance.id)
+    directory = runtime.current().guest_directory("hosts", instance.id)
     if instance.user_data:
         logger.info("%s: user data is not run; Node and the agent are there", instance.id)
     logger.info("%s is a host: %s, port %s", instance.id, directory, _port(instance))
@@ -266,7 +266,7 @@ def _become_host(instance: Any) -> None:
 def _end_processes(*directories: str) -> None:
     for name in directories:
         runtime.current().processes.end(f"host/{name}", grace_seconds=2)
-        roots.stop(runtime.current().state_dir / "hosts" / name)
+        roots.stop(runtime.current().guests_dir / "hosts" / name)
 
 
 def _tags(instance: Any) -> dict[str, str]:

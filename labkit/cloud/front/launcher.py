@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from labkit.cloud.guests import places
 from labkit.cloud.guests.processes import JUPYTERLAB, LAB, OWNER, Processes, free_port, wait_for
 
 START_SECONDS = 60
@@ -32,7 +33,7 @@ def status(state_dir: Path) -> dict[str, Any] | None:
     """The description of the lab that runs in `state_dir`, or None.
 
     Keys: endpoint_url, region, account_id, access_key_id, secret_access_key, pid, state_dir,
-    isolation (in words).
+    guests_dir, isolation (in words).
     """
     try:
         description = json.loads((state_dir / "lab.json").read_text())
@@ -98,6 +99,7 @@ def down(state_dir: Path, *, but_not: str | None = None) -> int:
         (state_dir / "lab.json").unlink()
     if state_dir.exists():
         ended += Processes(state_dir).end(but_not=but_not)
+        places.remove(state_dir)
     return ended
 
 
@@ -170,6 +172,7 @@ def _last_port(state_dir: Path) -> int:
 
 
 def _clear(state_dir: Path, keep: tuple[str, ...]) -> None:
+    places.remove(state_dir)
     for path in state_dir.iterdir():
         if path.name in keep:
             continue

@@ -141,6 +141,7 @@ def _write_description(state_dir: Path, endpoint: str, learner: identity.Princip
         "pid": os.getpid(),
         "pid_created": psutil.Process().create_time(),
         "state_dir": str(state_dir),
+        "guests_dir": str(runtime.current().guests_dir),
         "isolation": isolation().told,
     }
     draft = state_dir / "lab.json.new"

@@ -145,7 +145,7 @@ class _Environment:
         self.version, self.used = version, time.monotonic()
         self.id = uuid.uuid4().hex
         self.stream = f"{datetime.now(UTC):%Y/%m/%d}/[{version.version}]{self.id}"
-        self.directory = runtime.current().directory("functions", self.id)
+        self.directory = runtime.current().guest_directory("functions", self.id)
         self._printed: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         code = self.directory / "task"
         unpack(version.code, "zip", code)

@@ -116,10 +116,12 @@ class Guest:
         yield from read_only(Path("/run/systemd/resolve"))  # where resolv.conf may lead to
         yield from ("--bind", str(self.temporary), str(TEMPORARY))
         yield from ("--bind", str(self.home), str(HOME))
-        yield from ("--tmpfs", str(lab.state_dir))
+        for path in dict.fromkeys((lab.state_dir, lab.guests_dir)):
+            yield from ("--tmpfs", str(path))
         for path in tools():
             yield from read_only(path)
-        yield from read_only(lab.directory("tools"))
+        for path in dict.fromkeys((lab.directory("tools"), lab.guest_directory("tools"))):
+            yield from read_only(path)
         for path in (*_kept(), self.directory):
             yield from ("--bind", str(path), str(path))
         yield from ("--bind", str(self.directory), str(CODEBUILD))

@@ -242,7 +242,7 @@ def _node_runtime(node: _Node, note: str, replaces: str | None = None) -> Runtim
     A wheel cannot hold the links that a Node distribution has in `bin`, so its npm does not start
     from there; and the machine's `bin` holds much besides Node.
     """
-    directory = runtime.current().directory("tools", f"nodejs-{node.version}")
+    directory = runtime.current().guest_directory("tools", f"nodejs-{node.version}")
     program = directory / "node"
     if program.resolve() != node.program.resolve() or not (directory / "npx").exists():
         _link(program, node.program)
@@ -257,7 +257,7 @@ def _python_runtime(
 ) -> Runtime:
     """`python` and `python3` in a directory of their own."""
     program = Path(_base(interpreter))
-    directory = runtime.current().directory("tools", f"python-{version}")
+    directory = runtime.current().guest_directory("tools", f"python-{version}")
     for name in ("python", "python3"):
         if (directory / name).resolve() != program.resolve():
             _link(directory / name, program)

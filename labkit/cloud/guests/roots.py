@@ -169,16 +169,16 @@ def _options(root: Path) -> Iterator[str]:
     yield from ("--uid", "0", "--gid", "0") if os.getuid() else ()
     yield from ("--bind", str(root), "/", "--proc", "/proc", "--dev", "/dev")
     yield from _machine()
-    state_dir = runtime.current().state_dir
-    if _is_linked(state_dir):
-        yield from ("--tmpfs", f"{MACHINE}{state_dir}")
+    lab = runtime.current()
+    for path in dict.fromkeys((lab.state_dir, lab.guests_dir)):
+        if _is_linked(path):
+            yield from ("--tmpfs", f"{MACHINE}{path}")
     for path in isolation.tools():
         if not _is_linked(path):
             yield from isolation.read_only(path)
-    downloaded = runtime.current().directory("tools")
-    # below a link of the host, a mount has to be where the link leads to
-    at = f"{MACHINE}{downloaded}" if _is_linked(downloaded) else str(downloaded)
-    yield from ("--ro-bind", str(downloaded), at)
+    for path in dict.fromkeys((lab.directory("tools"), lab.guest_directory("tools"))):
+        # below a link of the host, a mount has to be where the link leads to
+        yield from ("--ro-bind", str(path), f"{MACHINE}{path}" if _is_linked(path) else str(path))
     yield from ("--chdir", "/", "--")
 
 

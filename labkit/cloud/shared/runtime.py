@@ -6,8 +6,10 @@ There is one per process, because moto's state is per process; `current()` retur
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from labkit.cloud.guests import places
 from labkit.cloud.guests.processes import Processes
 from labkit.cloud.shared.clock import Clock
 
@@ -22,6 +24,11 @@ class Runtime:
     account_id: str = ACCOUNT_ID
     clock: Clock = field(default_factory=Clock)
 
+    @cached_property
+    def guests_dir(self) -> Path:
+        """What guests have their directories in: the state directory, if its name is plain."""
+        return places.find(self.state_dir)
+
     @property
     def processes(self) -> Processes:
         return Processes(self.state_dir)
@@ -29,6 +36,12 @@ class Runtime:
     def directory(self, *parts: str) -> Path:
         """A directory below the state directory, made if it is not there."""
         path = self.state_dir.joinpath(*parts)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def guest_directory(self, *parts: str) -> Path:
+        """A directory that guests see, by a name without blanks, made if it is not there."""
+        path = self.guests_dir.joinpath(*parts)
         path.mkdir(parents=True, exist_ok=True)
         return path
 

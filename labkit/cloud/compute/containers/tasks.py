@@ -67,7 +67,7 @@ class Running:
 
     @property
     def directory(self) -> Path:
-        directory: Path = runtime.current().state_dir / "tasks" / self.task.id
+        directory: Path = runtime.current().guests_dir / "tasks" / self.task.id
         return directory
 
     @property
