@@ -266,18 +266,19 @@ def test_the_log_goes_to_s3_too(bench: Any) -> None:
         assert ("groupName" in build["logs"]) == (cloudwatch == "ENABLED")
 
 
-def test_run_as_another_user(bench: Any) -> None:
+@pytest.mark.parametrize("user", ["nobody", "codebuild-user", "ec2-user", "www-data"])
+def test_run_as_another_user(bench: Any, user: str) -> None:
     text = (
         "version: 0.2\nphases:\n  install: {commands: [/usr/bin/id -un]}\n"
-        "  build: {run-as: nobody, commands: [/usr/bin/id -un, 'echo build ran']}\n"
+        f"  build: {{run-as: {user}, commands: [/usr/bin/id -un, 'echo build ran']}}\n"
     )
     build = bench.run(bench.project(source=inline(text)))
     log = bench.log(build)
     assert build["buildStatus"] == "SUCCEEDED", "\n".join(log)
     if os.getuid() == 0 and bubblewrap() is not None:
-        assert "nobody" in log
+        assert user in log
     else:
-        assert any("run-as nobody is not applied" in line for line in log)
+        assert any(f"run-as {user} is not applied" in line for line in log)
 
 
 def test_an_unknown_user_fails_the_build(bench: Any) -> None:

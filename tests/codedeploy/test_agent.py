@@ -221,10 +221,30 @@ def test_a_host_sees_its_own_root(fleet: Fleet) -> None:
     assert "Isolation: bubblewrap" in log
 
 
+@isolated
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize(
+    ("user", "says"),
+    [
+        ("ec2-user", "ec2-user at /home/ec2-user"),
+        ("ubuntu", "ubuntu at /home/ubuntu"),
+        ("nginx", "This account is currently not available."),  # its shell is nologin
+    ],
+)
+def test_a_script_runs_as_a_user_of_aws_images(fleet: Fleet, user: str, says: str) -> None:
+    # D11
+    host = fleet.hosts[0]
+    group, files = fleet.group(host), scripts(AfterInstall='echo "$(id -un) at $HOME"')
+    files["appspec.yml"] = files["appspec.yml"].replace("timeout:", f"runas: {user}, timeout:")
+    info = fleet.deploy(group, files)
+    assert f"[stdout]{says}\n" in fleet.scripts_log(group, info["deploymentId"], host)
+    assert (info["status"] == "Succeeded") == says.startswith(user)
+
+
 def test_without_bubblewrap_the_root_has_a_name(bare: Fleet) -> None:
-    _, log = run(bare, bare.hosts[0], 'echo "$HOST_ROOT" "$HOME"; pwd')
+    _, log = run(bare, bare.hosts[0], "echo $HOST_ROOT $HOME $TMPDIR; pwd")
     root = bare.path(bare.hosts[0])
-    assert f"[stdout]{root} {root}\n" in log
+    assert f"[stdout]{root} {root}/root {root}/tmp\n" in log
     assert (
         f"Isolation: none (LABKIT_ISOLATION=none); the host's root is {root} (HOST_ROOT)\n" in log
     )

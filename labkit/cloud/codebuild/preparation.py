@@ -6,7 +6,6 @@ AWS pages: "View build details"; "Build specification reference for CodeBuild".
 from __future__ import annotations
 
 import os
-import pwd
 import secrets
 import shutil
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from labkit.cloud.codebuild.logs import BuildLog
 from labkit.cloud.codebuild.models import Build, PhaseFailed, cache_directory
 from labkit.cloud.codebuild.shell import Shell
 from labkit.cloud.codebuild.source import Fetcher, SourceError
-from labkit.cloud.guests import languages
+from labkit.cloud.guests import languages, users
 from labkit.cloud.guests.guest import Guest
 from labkit.cloud.shared.clients import Session
 from labkit.cloud.shared.git import git_credentials
@@ -53,6 +52,7 @@ class Prepared:
     def shell_of(self, user: str | None) -> Shell:
         """The shell of a Linux user (`run-as`; the buildspec's, if None)."""
         user = user or self.spec.run_as
+        user = None if user == "root" else user  # the build's own
         if user not in self.shells:
             self.shells[user] = self.new_shell(user)
         return self.shells[user]
@@ -229,12 +229,10 @@ class _Preparation:
 
     def _check_users(self, spec: Buildspec) -> None:
         """AWS page: "Build specification reference for CodeBuild", run-as."""
-        users = {spec.run_as, *(phase.run_as for phase in spec.phases.values())} - {None, "root"}
-        for user in sorted(users, key=str):
-            try:
-                pwd.getpwnam(str(user))
-            except KeyError as error:
-                raise BuildspecError(f"run-as: unknown user {user}") from error
+        named = {spec.run_as, *(phase.run_as for phase in spec.phases.values())} - {None, "root"}
+        for user in sorted(named, key=str):
+            if users.find(str(user)) is None:
+                raise BuildspecError(f"run-as: unknown user {user}")
             if not self.guest.has_users:
                 self.log.agent(f"run-as {user} is not applied: that takes root and bubblewrap")
 
@@ -249,7 +247,7 @@ class _Preparation:
     def _shell(self, spec: Buildspec, env: dict[str, Any], user: str | None) -> Shell:
         scratch = self.directory / "scratch" / (user or "root")
         scratch.mkdir(parents=True)
-        if user not in (None, "root"):
+        if user is not None:
             scratch.chmod(0o777)
         return Shell(
             self._program(spec.shell, env["PATH"]),
@@ -260,5 +258,5 @@ class _Preparation:
             env=env,
             one_session=spec.version == "0.2",
             write=self.write,
-            user=None if user == "root" else user,
+            user=user,
         )

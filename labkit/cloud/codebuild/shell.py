@@ -12,7 +12,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import pwd
 import re
 import selectors
 import shlex
@@ -23,6 +22,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from labkit.cloud.guests import users
 from labkit.cloud.guests.guest import Guest
 from labkit.cloud.guests.processes import LAB, OWNER
 from labkit.cloud.shared import runtime
@@ -209,10 +209,10 @@ class Shell:
 
     def _as_user(self) -> list[str]:
         """How another Linux user's shell is started."""
-        if self.user is None or not self.guest.has_users:
+        known = users.find(self.user) if self.user and self.guest.has_users else None
+        if known is None:
             return []
-        known = pwd.getpwnam(self.user)
-        ids = [f"--reuid={known.pw_uid}", f"--regid={known.pw_gid}", "--init-groups"]
+        ids = [f"--reuid={known.uid}", f"--regid={known.gid}", "--init-groups"]
         return ["setpriv", *ids]
 
     def _let_go(self) -> None:

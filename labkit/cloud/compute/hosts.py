@@ -87,8 +87,7 @@ class Host:
 
     def prepare(self) -> None:
         """Make the directories that the host has from the start."""
-        if self.isolated:
-            roots.prepare(self.root)
+        roots.prepare(self.root, isolated=self.isolated)
 
     def path(self, absolute: str, *, follow: bool = True) -> Path:
         """Where an absolute path of the host lies on this machine.
@@ -171,7 +170,8 @@ class Host:
         node = languages.nodejs()
         own = {
             "PATH": os.pathsep.join([str(node.bin_dir), os.environ.get("PATH", os.defpath)]),
-            "HOME": "/root" if self.isolated else str(self.root),
+            "HOME": self.name(self.root / "root"),
+            **({} if self.isolated else {"TMPDIR": str(self.root / "tmp")}),
             "HOST_ROOT": "" if self.isolated else str(self.root),
             "INSTANCE_ID": self.instance_id,
             "PORT": str(self.port),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from labkit.cloud.guests import isolation
+from labkit.cloud.guests import isolation, users
 from labkit.cloud.guests.isolation import bubblewrap, read_only, tools
 from labkit.cloud.shared import runtime
 
@@ -109,6 +109,8 @@ class Guest:
         yield from ("--uid", "0", "--gid", "0") if os.getuid() else ()
         yield from _machine()
         yield from ("--proc", "/proc", "--dev", "/dev")
+        for name in ("passwd", "group"):
+            yield from ("--ro-bind", str(_users() / name), f"/etc/{name}")
         yield from ("--tmpfs", "/var") if self.mounts else ()
         yield from ("--bind", str(self.temporary), "/var/tmp", "--bind", str(self.run), "/run")
         for place, name in self.mounts:
@@ -131,6 +133,15 @@ class Guest:
 def _kept() -> list[Path]:
     """What builds leave for the builds after them: compiled programs, and what was downloaded."""
     return [runtime.current().directory("cache", name) for name in ("node", "npm", "pip")]
+
+
+@cache
+def _users() -> Path:
+    """A directory with the files that name the users of a build."""
+    place = runtime.current().guest_directory("users")
+    (place / "passwd").write_text(users.passwd(), encoding="utf-8", errors="surrogateescape")
+    (place / "group").write_text(users.group(), encoding="utf-8", errors="surrogateescape")
+    return place
 
 
 @cache

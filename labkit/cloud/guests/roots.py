@@ -32,24 +32,43 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from labkit.cloud.guests import isolation
+from labkit.cloud.guests import isolation, users
 from labkit.cloud.shared import runtime
 
 MACHINE = PurePosixPath("/.machine")
 _OPENED = ("etc", "opt")  # the host's own from the start, with what the machine has in it
 _OWN = ("var", "srv", "mnt", "media", "data", "www", "sys", "boot")  # not the machine's
-_MADE = ("root", "tmp", "run", "var", "srv", "opt", "etc", "proc", "dev")
+_MADE_WITHOUT = ("root", "tmp", "run", "var", "srv", "opt", "etc")  # isolation
+_MADE = (*_MADE_WITHOUT, "proc", "dev")
 _MOST_LINKS = 40
 
 
-def prepare(root: Path) -> None:
+def prepare(root: Path, *, isolated: bool = True) -> None:
     """Give a host the directories that it has from the start, and the links to the machine's."""
     mark = root / MACHINE.name
     if mark.exists():
         return
-    for name in _MADE:
+    for name in _MADE if isolated else _MADE_WITHOUT:
         (root / name).mkdir(parents=True, exist_ok=True)
     (root / "tmp").chmod(0o1777)
+    if isolated:
+        _give_users(root)
+        _link_to_machine(root)
+    mark.mkdir(exist_ok=True)
+
+
+def _give_users(root: Path) -> None:
+    (root / "etc" / "passwd").write_text(users.passwd(), encoding="utf-8", errors="surrogateescape")
+    (root / "etc" / "group").write_text(users.group(), encoding="utf-8", errors="surrogateescape")
+    for user in users.made():
+        home = root / user.home.lstrip("/")
+        if home.parent == root / "home":
+            home.mkdir(parents=True, exist_ok=True)
+            with suppress(PermissionError):  # only root may give files away
+                os.chown(home, user.uid, user.gid)
+
+
+def _link_to_machine(root: Path) -> None:
     for path in _seen():
         own = root / path.name
         if path.is_symlink():
@@ -58,7 +77,6 @@ def prepare(root: Path) -> None:
             _fill(own, path)
         else:
             _link(own, MACHINE / path.name)
-    mark.mkdir(exist_ok=True)
 
 
 @cache

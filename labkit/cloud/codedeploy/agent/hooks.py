@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
 import selectors
 import shlex
 import signal
@@ -22,15 +21,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from labkit.cloud.codedeploy.agent.appspec import Script
-from labkit.cloud.codedeploy.agent.permissions import OF_EVERY_HOST
 from labkit.cloud.codedeploy.agent.scriptlog import ScriptLog
 from labkit.cloud.compute.hosts import Host
+from labkit.cloud.guests import users
 from labkit.cloud.shared import runtime
 
 GRACE_SECONDS = 2.0
 _LONGEST_LINE = 1 << 16  # bytes; what is longer is written in pieces
 _FOR_THE_SHELL = frozenset("*?{}[]<>()~&|\\$;'`\"\n#")
-_USERS = ("root", *OF_EVERY_HOST)
 
 
 class ScriptError(Exception):
@@ -178,19 +176,13 @@ def _as_user(host: Host, script: Script, command: list[str], log: ScriptLog) -> 
     user = script.runas
     if not user or user == "root":
         return command
-    known = _is_user(user)
-    if known and user not in _USERS and host.isolated and os.getuid() == 0:
+    known = users.find(user)
+    if known and host.isolated and os.getuid() == 0:
         return ["su", user, "-c", *command]
-    if not known and user not in _USERS:
+    if not known:
         return ["sh", "-c", f'echo "su: user {user} does not exist" >&2; exit 1']
     log.write(f"runas {user} is not applied in the lab")
     return command
-
-
-def _is_user(name: str) -> bool:
-    with suppress(KeyError):
-        return bool(pwd.getpwnam(name))
-    return False
 
 
 def _follow(process: subprocess.Popen[bytes], log: ScriptLog, deadline: float) -> str | None:

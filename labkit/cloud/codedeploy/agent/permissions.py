@@ -1,6 +1,6 @@
 """The permissions section of an appspec: which applies to which path, and how it is applied (C1-C9).
 
-Hosts have the users of this machine, `ec2-user` and `ubuntu`. Owners are given only where the lab runs as
+Hosts have the users of this machine and those of AWS's images (`labkit.cloud.guests.users`). Owners are given only where the lab runs as
 root, and access control lists only where `setfacl` is; hosts have no SELinux.
 
 AWS page: "AppSpec 'permissions' section"; aws-codedeploy-agent.
@@ -8,9 +8,7 @@ AWS page: "AppSpec 'permissions' section"; aws-codedeploy-agent.
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import re
 import shutil
 import subprocess
@@ -21,8 +19,7 @@ from typing import Any
 from labkit.cloud.codedeploy.agent import psych
 from labkit.cloud.codedeploy.agent.appspec import AppSpec, Permission
 from labkit.cloud.compute.hosts import Host
-
-OF_EVERY_HOST = ("ec2-user", "ubuntu")  # of AWS's images, though perhaps not of this machine
+from labkit.cloud.guests import users
 
 
 class PermissionsError(Exception):
@@ -172,27 +169,29 @@ def _set_acl(path: Path, permission: Permission, name: str) -> None:
 
 
 def _give(path: Path, permission: Permission, name: str, say: Callable[[str], None]) -> None:
-    owner = _number("user", permission.owner, lambda text: pwd.getpwnam(text).pw_uid)
-    group = _number("group", permission.group, lambda text: grp.getgrnam(text).gr_gid)
-    if owner is not None and group is not None:
-        try:
-            os.chown(path, owner, group, follow_symlinks=False)
-            return
-        except PermissionError:  # only root may give files away
-            pass
+    owner = _number("user", permission.owner, _user_id)
+    group = _number("group", permission.group, users.group_id)
+    try:
+        os.chown(path, owner, group, follow_symlinks=False)
+        return
+    except PermissionError:  # only root may give files away
+        pass
     wanted = f"{psych.text(permission.owner)}:{psych.text(permission.group)}"
     say(f"owner {wanted} of {name} is not applied in the lab")
 
 
-def _number(kind: str, name: Any, find: Callable[[str], int]) -> int | None:
-    """The id of a user or group, -1 if none is wanted, None if this machine has not got it."""
+def _user_id(name: str) -> int | None:
+    user = users.find(name)
+    return user.uid if user else None
+
+
+def _number(kind: str, name: Any, find: Callable[[str], int | None]) -> int:
+    """The id of a user or group, -1 if none is wanted."""
     if name is None or name is False:
         return -1
     if not isinstance(name, str):
         raise psych.no_text(name)
-    try:
-        return find(name)
-    except KeyError:
-        if name in OF_EVERY_HOST:
-            return None
-        raise PermissionsError(f"can't find {kind} for {name}") from None  # C8
+    number = find(name)
+    if number is None:
+        raise PermissionsError(f"can't find {kind} for {name}")  # C8
+    return number
