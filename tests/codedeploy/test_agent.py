@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -137,6 +138,40 @@ def test_a_script_that_kills_whatever_it_sees_reaches_its_own_host_alone(fleet: 
     event, _ = run(fleet, other, "true")
     assert event["status"] == "Succeeded"
     run(fleet, fleet.hosts[0], f"kill {server}")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "pkill -f 'NAME 600'",
+        "pkill -KILL -x NAME",
+        "kill $(pgrep -f 'NAME 600')",
+        "test $(pgrep -c NAME) = 1 && pkill NAME",
+        "killall NAME",
+        "killall -q -9 NAME",
+        "kill -9 $(pidof NAME)",
+    ],
+)
+def test_a_script_s_pkill_reaches_its_own_host_alone(
+    either: Fleet, tmp_path: Path, command: str
+) -> None:
+    name = f"site{random.randrange(10**8)}"
+    program = shutil.copy("/bin/sleep", tmp_path / name)
+    learners = subprocess.Popen([program, "600"])
+    start = f'cp /bin/sleep "$HOST_ROOT/srv/{name}"; "$HOST_ROOT/srv/{name}" 600 '
+    _, log = run(either, either.hosts[0], f"{start}>/dev/null 2>&1 </dev/null &\necho pid $!")
+    server = int(re.search(r"pid (\d+)", log)[1])  # type: ignore[index]
+    assert either.runs(either.hosts[0], server)
+    event, log = run(either, either.hosts[0], command.replace("NAME", name))
+    assert event["status"] == "Succeeded", log
+    eventually(lambda: not either.runs(either.hosts[0], server))
+    assert learners.poll() is None
+    # the host's is gone, and the learner's is not found
+    event, _ = run(either, either.hosts[0], f"pgrep -f '{name} 600'; killall {name}; pidof {name}")
+    assert event["diagnostics"]["errorCode"] == "ScriptFailed"
+    assert learners.poll() is None
+    learners.kill()
+    learners.wait()
 
 
 @isolated

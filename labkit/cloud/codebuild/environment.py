@@ -20,7 +20,7 @@ from labkit.cloud.codebuild import splitting
 from labkit.cloud.codebuild.buildspec import Buildspec
 from labkit.cloud.codebuild.images import Image, unknown_version
 from labkit.cloud.codebuild.models import Build
-from labkit.cloud.guests import languages
+from labkit.cloud.guests import languages, own_processes
 from labkit.cloud.guests.guest import Guest
 from labkit.cloud.guests.processes import passed_on_environment
 from labkit.cloud.shared import runtime
@@ -68,7 +68,7 @@ def base(build: Build, session: Session, guest: Guest, source: Path) -> dict[str
     return {
         **passed_on_environment(),
         **session.environment,
-        "PATH": _path(guest.directory, npm),
+        "PATH": _path(guest, npm),
         "HOME": guest.inside(guest.home),
         "TMPDIR": guest.inside(guest.temporary),
         "AWS_ENDPOINT_URL": lab.endpoint_url,
@@ -91,14 +91,16 @@ def base(build: Build, session: Session, guest: Guest, source: Path) -> dict[str
     }
 
 
-def _path(directory: Path, npm: Path) -> str:
+def _path(guest: Guest, npm: Path) -> str:
     """The machine's PATH, with the AWS CLI and a Python of the build's own before it.
 
     The lab's own virtual environment is not on it: a build that calls pip would change the lab.
     """
     python = languages.python()
     assert python.bin_dir is not None
-    own = languages.isolated_python((python.bin_dir / "python").resolve(), directory / "python")
+    own = languages.isolated_python(
+        (python.bin_dir / "python").resolve(), guest.directory / "python"
+    )
     lab_bin = Path(sys.executable).parent
     in_venv = sys.prefix != sys.base_prefix
     machine = [
@@ -109,6 +111,7 @@ def _path(directory: Path, npm: Path) -> str:
     return os.pathsep.join(
         [
             str(npm / "bin"),
+            *([] if guest.isolated else own_processes.before_the_machines()),
             str(own),
             str(_aws_cli()),
             str(_test_splitting()),

@@ -28,7 +28,7 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance, InstanceBackend
 from moto.iam.models import iam_backends
 
-from labkit.cloud.guests import isolation, languages, roots
+from labkit.cloud.guests import isolation, languages, own_processes, roots
 from labkit.cloud.guests.processes import free_port, passed_on_environment
 from labkit.cloud.shared import clients, runtime
 from labkit.cloud.shared.clients import Session
@@ -167,9 +167,10 @@ class Host:
         `HOST_ROOT` goes before every absolute path, which makes a script work with and without
         isolation, and on AWS: `$HOST_ROOT/srv/app`.
         """
-        node = languages.nodejs()
+        scoped = [] if self.isolated else own_processes.before_the_machines()
+        path = [*scoped, str(languages.nodejs().bin_dir), os.environ.get("PATH", os.defpath)]
         own = {
-            "PATH": os.pathsep.join([str(node.bin_dir), os.environ.get("PATH", os.defpath)]),
+            "PATH": os.pathsep.join(path),
             "HOME": self.name(self.root / "root"),
             **({} if self.isolated else {"TMPDIR": str(self.root / "tmp")}),
             "HOST_ROOT": "" if self.isolated else str(self.root),

@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from labkit.cloud.guests import languages
+from labkit.cloud.guests import languages, own_processes
 from labkit.cloud.guests.guest import Guest
 from labkit.cloud.guests.processes import passed_on_environment
 from labkit.cloud.shared import runtime, threads
@@ -287,9 +287,10 @@ class _Environment:
 
     def _variables(self, root: str, guest: Guest) -> dict[str, str]:
         version, lab = self.version, runtime.current()
+        scoped = [] if guest.isolated else own_processes.before_the_machines()
         return {
             **passed_on_environment(),
-            "PATH": os.environ.get("PATH", os.defpath),
+            "PATH": os.pathsep.join([*scoped, os.environ.get("PATH", os.defpath)]),
             "HOME": guest.inside(guest.home),
             "TMPDIR": guest.inside(guest.temporary),
             "TZ": ":UTC",

@@ -14,7 +14,7 @@ from typing import Any
 
 from labkit.cloud.compute.containers import layers
 from labkit.cloud.compute.containers.images import ImageError, Unpacked
-from labkit.cloud.guests import languages
+from labkit.cloud.guests import languages, own_processes
 from labkit.cloud.guests.processes import passed_on_environment
 from labkit.cloud.shared import runtime
 from labkit.cloud.shared.clients import Session
@@ -56,10 +56,11 @@ def variables(
     """
     given = {one["name"]: one["value"] for one in declared.get("environment") or []}
     given |= {one["name"]: one["value"] for one in override.get("environment") or []}
-    node = languages.nodejs()
+    scoped = own_processes.before_the_machines()
+    path = [*scoped, str(languages.nodejs().bin_dir), os.environ.get("PATH", os.defpath)]
     return {
         **passed_on_environment(),
-        "PATH": os.pathsep.join([str(node.bin_dir), os.environ.get("PATH", os.defpath)]),
+        "PATH": os.pathsep.join(path),
         "HOME": str(image.root),
         "AWS_REGION": session.region,
         "AWS_DEFAULT_REGION": session.region,
