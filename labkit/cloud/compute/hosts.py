@@ -79,11 +79,15 @@ class Host:
         return roots.why_not() is None
 
     @property
-    def description(self) -> str:
+    def description(self) -> list[str]:
         """What the scripts' log says of the isolation."""
         if self.isolated:
-            return f"Isolation: {isolation.isolation().told}; a root file system of its own"
-        return f"Isolation: {roots.why_not()}; the host's root is {self.root} (HOST_ROOT)"
+            return [f"Isolation: {isolation.isolation().told}; a root file system of its own"]
+        return [
+            f"Isolation: {roots.why_not()}; the host's root is {self.root} (HOST_ROOT)",
+            "pkill, killall, pgrep, pidof and fuser -k reach this host's processes alone; kill, ps, "
+            "lsof, systemctl and paths without HOST_ROOT reach your machine's",
+        ]
 
     def prepare(self) -> None:
         """Make the directories that the host has from the start."""

@@ -93,7 +93,10 @@ class Guest:
             (TEMPORARY, self.temporary),
         ):
             if path.is_relative_to(seen) and not path.is_relative_to(self.directory):
-                return own / path.relative_to(seen)
+                found = own / path.relative_to(seen)
+                # without isolation a command's own `/tmp/...` is the machine's
+                shared = seen == TEMPORARY and not self.isolated and not found.exists()
+                return path if shared and path.exists() else found
         return path
 
     def command(self, command: list[str], start: Path) -> list[str]:

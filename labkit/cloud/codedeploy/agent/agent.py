@@ -188,7 +188,7 @@ class Agent:
         if not scripts:  # E12
             return
         if not self.log.path.exists():
-            self.log.note(self.host.description)
+            self.log.note(*self.host.description)
         hooks.run(self.host, event, scripts, archive, self._environment(event), self.log)
 
     def _archive_of(self, event: str) -> Path | None:
