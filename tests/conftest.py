@@ -13,6 +13,7 @@ import pytest
 from botocore.config import Config
 
 from labkit.cloud.front import launcher
+from labkit.cloud.guests.isolation import isolation
 from tests.tracebacks import Logs
 
 
@@ -87,6 +88,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help=f"run each N-th case only of a table of more than {_LONG_TABLE} cases",
     )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which isolation the builds, hosts, functions and tasks of this run had."""
+    terminalreporter.write_line(f"isolation: {isolation().told}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

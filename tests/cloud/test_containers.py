@@ -13,7 +13,7 @@ from tests.cloud.balancers import Balancer, get, to
 from tests.cloud.clusters import Cluster, port_of
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 
 def test_a_task_runs_answers_logs_and_stops(cluster: Cluster) -> None:

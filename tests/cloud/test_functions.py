@@ -20,6 +20,8 @@ from botocore.exceptions import ClientError
 from tests.cloud.functions import Functions, zipped
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.guests
+
 NODE = """
 let count = 0;
 export const handler = async (event, context) => {

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 
 from tests.cloud.clusters import Cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 Member = tuple[str, bytes | str, str | bytes]  # name, tar's type, link target or content
 

@@ -16,7 +16,7 @@ import pytest
 from tests.cloud.clusters import Cluster, port_of
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
 

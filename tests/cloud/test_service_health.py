@@ -14,7 +14,7 @@ from tests.cloud.balancers import Balancer, to
 from tests.cloud.clusters import Cluster
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 # it is ill when there is a file of that name, and listens after LATE milliseconds
 SERVER = (

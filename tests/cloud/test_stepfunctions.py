@@ -18,6 +18,8 @@ from tests.cloud.functions import Functions
 from tests.conftest import Aws
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.guests
+
 DOUBLE = """
 exports.handler = async ({number}) => {
   if (number === undefined) throw new TypeError("no number");

@@ -17,7 +17,7 @@ from tests.cloud.clusters import Cluster
 from tests.conftest import Aws
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 
 class Tasks(Cluster):

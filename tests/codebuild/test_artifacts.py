@@ -41,6 +41,8 @@ from botocore.exceptions import ClientError
 from labkit.cloud.codebuild.artifacts.globs import pattern
 from labkit.cloud.shared import archives
 
+pytestmark = pytest.mark.guests
+
 CASES = yaml.safe_load((Path(__file__).parent / "artifacts.yaml").read_text(encoding="utf-8"))
 KEYS = {
     "name",

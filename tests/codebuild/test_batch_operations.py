@@ -28,7 +28,7 @@ from tests.codebuild.batching import (
 from tests.codebuild.conftest import ENVIRONMENT, make_bench
 from tests.conftest import Aws, share_downloads
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,8 @@ from labkit.cloud.codebuild.buildspec import BuildspecError
 from tests.codebuild.batching import DONE, Batches, Fields, groups, make_batches, phases, statuses
 from tests.codebuild.conftest import ENVIRONMENT
 
+pytestmark = pytest.mark.guests
+
 CASES = yaml.safe_load((Path(__file__).parent / "batches.yaml").read_text(encoding="utf-8"))
 
 

@@ -16,6 +16,8 @@ from botocore.exceptions import ClientError
 
 from tests.waiting import DEADLINE_SECONDS, eventually
 
+pytestmark = pytest.mark.guests
+
 SLEEPER = "version: 0.2\nphases: {build: {commands: [echo asleep, sleep 300]}, post_build: {commands: [echo never]}}"
 TRUE = 'version: 0.2\nphases: {build: {commands: ["true"]}}'
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from labkit.cloud.codebuild.batch import spec as batch
 from labkit.cloud.codebuild.buildspec import Buildspec, BuildspecError, decoded, parse
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 IN_PROCESS = settings(max_examples=250, deadline=2000, derandomize=True)
 BUILT = settings(

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from tests.hostile import chain_of_links
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 FETCH = "test -e deps/ready && echo HIT || { echo MISS; sleep 0.7; mkdir -p deps; date +%s%N > deps/ready; }"
 

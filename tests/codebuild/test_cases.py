@@ -39,6 +39,8 @@ from botocore.exceptions import ClientError
 
 from tests.codebuild.conftest import ALL, ENVIRONMENT, TRUST
 
+pytestmark = pytest.mark.guests
+
 CASES = yaml.safe_load((Path(__file__).parent / "cases.yaml").read_text(encoding="utf-8"))
 ALL_PHASES = [
     "SUBMITTED",

@@ -19,7 +19,7 @@ from tests.codebuild.conftest import ENVIRONMENT, Bench, make_bench
 from tests.codebuild.test_builds import inline, processes_of
 from tests.conftest import Aws, share_downloads
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 isolated = pytest.mark.skipif(bubblewrap() is None, reason="bubblewrap does not work here")
 

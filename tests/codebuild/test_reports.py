@@ -16,6 +16,8 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 
+pytestmark = pytest.mark.guests
+
 CASES = yaml.safe_load(Path(__file__).with_name("reports.yaml").read_text())
 GROUPS = 5  # that one build may have; see "Quotas for AWS CodeBuild"
 JUNIT = '<testsuite><testcase name="{}" time="{}">{}</testcase></testsuite>'

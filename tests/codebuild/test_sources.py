@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 SPEC = (
     "version: 0.2\nphases: {build: {commands: ['echo text is $(cat file.txt)',"

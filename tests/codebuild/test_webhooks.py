@@ -17,6 +17,8 @@ from botocore.exceptions import ClientError
 
 from tests.codebuild.test_sources import Repository
 
+pytestmark = pytest.mark.guests
+
 CASES = yaml.safe_load((Path(__file__).parent / "webhooks.yaml").read_text(encoding="utf-8"))
 USUAL: dict[str, dict[str, Any]] = {
     "push": {"ref": "refs/heads/main", "before": "b" * 40, "after": "a" * 40, "commits": []},

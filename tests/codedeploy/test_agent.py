@@ -24,7 +24,7 @@ from tests.conftest import Aws
 from tests.hostile import chain_of_links
 from tests.waiting import DEADLINE_SECONDS, eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 HEADER = "version: 0.0\nos: linux\n"
 ROOT = "/opt/codedeploy-agent/deployment-root"

@@ -24,6 +24,8 @@ from botocore.exceptions import ClientError
 
 from tests.codedeploy.conftest import bundle, read_entry
 
+pytestmark = pytest.mark.guests
+
 CASES = yaml.safe_load((Path(__file__).parent / "cases.yaml").read_text(encoding="utf-8"))
 SERVER = [case for case in CASES if "platform" not in case]
 OTHERS = [case for case in CASES if "platform" in case]

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from tests.codedeploy.conftest import bundle, read_entry
 from tests.waiting import DEADLINE_SECONDS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 HEADER = "version: 0.0\nos: linux\n"
 AGENT = "/opt/codedeploy-agent/deployment-root"

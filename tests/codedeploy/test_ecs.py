@@ -21,7 +21,7 @@ from tests.codedeploy.conftest import OVER
 from tests.conftest import Aws
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 # a site; one whose VERSION begins with `bad` fails one request in two
 SERVER = (

@@ -22,6 +22,8 @@ from tests.cloud.functions import Functions, zipped
 from tests.codedeploy.conftest import OVER
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.guests
+
 HANDLER = "exports.handler = async () => ({ version: process.env.AWS_LAMBDA_FUNCTION_VERSION });"
 HOOK = """
 import boto3, os

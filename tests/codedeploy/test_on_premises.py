@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from tests.codedeploy.conftest import Fleet
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 SITE = {
     "appspec.yml": (

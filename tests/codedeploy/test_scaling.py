@@ -10,7 +10,7 @@ import pytest
 from tests.codedeploy.test_traffic import TRAFFIC, Site, release
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 
 class Scaled(Site):

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 SERVER = (
     "const [,, version] = process.argv;"

@@ -11,6 +11,8 @@ from botocore.exceptions import ClientError
 
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.guests
+
 SPEC = {"appspec.yml": "version: 0.0\nos: linux\n"}
 
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 ZONES = ["us-east-1a", "us-east-1a", "us-east-1b"]
 FAIL_ON = "#!/bin/sh\ntest $INSTANCE_ID != {}\n"

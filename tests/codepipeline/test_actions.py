@@ -18,6 +18,8 @@ from tests.cloud.functions import zipped
 from tests.codepipeline.test_sources import Account, action, names
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.guests
+
 
 def archive(files: dict[str, str], links: dict[str, str] | None = None) -> bytes:
     body = io.BytesIO()

@@ -17,7 +17,7 @@ from tests.codepipeline.test_sources import Account, action
 from tests.conftest import Aws
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from labkit.provision import provision, tear_down
 from labkit.teach import grading
 from tests.conftest import Aws
 
+pytestmark = pytest.mark.guests
+
 EXERCISES = Path(__file__).resolve().parents[2] / "exercises"
 NAMES = sorted(path.name for path in EXERCISES.glob("*.ipynb"))
 ATTEMPTS = tomllib.loads(Path(__file__).with_name("attempts.toml").read_text(encoding="utf-8"))

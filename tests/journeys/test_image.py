@@ -18,7 +18,7 @@ from labkit.observe import wait_for_execution
 from labkit.provision import aws, build, containers, image, pipeline, provision, tear_down
 from tests.conftest import Aws
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 
 @pytest.fixture

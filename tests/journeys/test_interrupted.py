@@ -14,6 +14,8 @@ from labkit.cloud.front import launcher
 from labkit.cloud.guests.processes import Processes
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.guests
+
 
 @pytest.mark.slow
 def test_down_in_the_middle_of_a_build(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from labkit.observe import wait_for_deployment, wait_for_execution
 from labkit.provision import left_over, pipeline, provision, source, tear_down
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.guests
+
 # its script `aws` does not start in a path with a space
 AWS_CLI = [sys.executable, "-m", "awscli"]
 

@@ -42,6 +42,7 @@ def shows_what_it_stored(path: Path, environment: dict[str, str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.guests
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", all_notebooks(), ids=notebook_ids)
 def test_runs_alone_and_shows_what_it_stored(path: Path) -> None:

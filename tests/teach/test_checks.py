@@ -21,7 +21,7 @@ from labkit.provision import (
 from labkit.teach import Line, Result, check
 from tests.conftest import Aws
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 NAMES = [piece.name for piece in PIECES]
 
