@@ -52,7 +52,7 @@ lock: install
 
 install: .venv/installed
 
-.venv/installed: pyproject.toml requirements.lock scripts/install
+.venv/installed: pyproject.toml requirements.lock scripts/install sample_app/package-lock.json
 	@PYTHON="$(PYTHON)" sh scripts/install
 
 clean:

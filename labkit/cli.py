@@ -83,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
         "--charts", type=Path, default=Path("charts"), metavar="DIR", help="where the charts go"
     )
     demo.add_argument("--keep", action="store_true", help="leave everything running afterwards")
+    command(
+        "prefetch",
+        _prefetch,
+        "download what the lessons' builds need, for when there is no network",
+    )
     command("doctor", _doctor, "check this machine and say how to mend what is missing")
     return parser
 
@@ -195,6 +200,20 @@ def _demo(options: argparse.Namespace) -> int:
     finally:
         if started and not options.keep:
             launcher.down(options.state_dir)
+
+
+def _prefetch(options: argparse.Namespace) -> int:
+    from labkit.cloud.guests import downloads
+
+    place = downloads.own_place(options.state_dir)
+    try:
+        count = downloads.fetch(place)
+    except downloads.DownloadError as error:
+        print(f"labkit: not everything could be downloaded.\n{error}", file=sys.stderr)
+        return 1
+    packages = f"{count} package{'' if count == 1 else 's'}"
+    print(f"The demo and all lessons need no network now: {packages} in {place}")
+    return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -88,6 +88,15 @@ def _jupyterlab(_: Path) -> str:
     return done.stdout.strip()
 
 
+def _offline(state_dir: Path) -> str:
+    from labkit.cloud.guests import downloads
+
+    missing = downloads.missing(downloads.FETCHED, downloads.npm_cache(state_dir))
+    if missing:
+        return f"not without a network: builds download {', '.join(missing)}; to fetch it now: labkit prefetch"
+    return "the demo and all lessons need no network"
+
+
 CHECKS: list[Check] = [
     ("Python", _python, "Install Python 3.11 or newer: sudo apt install python3"),
     ("git", _git, "Install git: sudo apt install git"),
@@ -95,5 +104,6 @@ CHECKS: list[Check] = [
     ("Isolation", _isolation, "Install bubblewrap, or set LABKIT_ISOLATION=none"),
     ("port", _port, "No loopback port can be opened; look at the machine's firewall or limits."),
     ("disk", _disk, "Free some space, or name another place with --state-dir."),
+    ("Offline", _offline, "Download what builds need: labkit prefetch"),
     ("JupyterLab", _jupyterlab, _INSTALL_AGAIN),
 ]

@@ -110,17 +110,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item in kept]
 
 
-# What builds download is kept between test runs, so that a registry's bad minute fails no test.
-DOWNLOADS = Path(__file__).resolve().parents[1] / ".venv" / "test-downloads"
-
-
-def share_downloads(state_dir: Path) -> None:
-    """Give a lab that is about to start the downloads of earlier ones."""
-    DOWNLOADS.mkdir(parents=True, exist_ok=True)
-    state_dir.mkdir(parents=True, exist_ok=True)
-    (state_dir / "cache").symlink_to(DOWNLOADS, target_is_directory=True)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def lab_logs() -> Iterator[Logs]:
     """The logs of all labs that this test run starts."""
@@ -142,7 +131,6 @@ def no_traceback(lab_logs: Logs) -> Iterator[None]:
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     """The lab of this test run, in a directory whose name has a space and is not ASCII."""
     state_dir = tmp_path_factory.mktemp("lab") / "state of the läb"
-    share_downloads(state_dir)
     description, _ = launcher.up(state_dir)
     yield Aws(description)
     launcher.down(state_dir)

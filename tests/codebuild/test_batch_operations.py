@@ -26,7 +26,7 @@ from tests.codebuild.batching import (
     summary,
 )
 from tests.codebuild.conftest import ENVIRONMENT, make_bench
-from tests.conftest import Aws, share_downloads
+from tests.conftest import Aws
 
 pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
@@ -40,7 +40,6 @@ def batches(bench: Any) -> Batches:
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Batches]:
     """A lab whose timeouts pass 300 times as fast: five minutes in a second."""
     state_dir = tmp_path_factory.mktemp("hasty") / "state"
-    share_downloads(state_dir)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABKIT_TIMEOUT_SCALE", "300")
         description, _ = launcher.up(state_dir)

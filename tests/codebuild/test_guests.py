@@ -17,7 +17,7 @@ from labkit.cloud.front import launcher
 from labkit.cloud.guests.isolation import bubblewrap, isolation
 from tests.codebuild.conftest import ENVIRONMENT, Bench, make_bench
 from tests.codebuild.test_builds import inline, processes_of
-from tests.conftest import Aws, share_downloads
+from tests.conftest import Aws
 
 pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
@@ -38,7 +38,6 @@ def phase(build: dict[str, Any], name: str) -> dict[str, Any]:
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A lab in a hurry: timeouts 100 times as fast, a disk of 50 MB, no other runtimes than asked for."""
     state_dir = tmp_path_factory.mktemp("hasty") / "state"
-    share_downloads(state_dir)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABKIT_TIMEOUT_SCALE", "100")
         patch.setenv("LABKIT_BUILD_DISK_GB", "0.05")

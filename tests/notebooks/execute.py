@@ -16,7 +16,6 @@ import nbformat
 from nbclient import NotebookClient
 
 from labkit.cloud.front import launcher
-from tests.conftest import share_downloads
 
 ROOT = Path(__file__).resolve().parents[2]
 CELL_TIMEOUT_SECONDS = 120
@@ -40,7 +39,6 @@ def fresh_lab() -> Iterator[dict[str, str]]:
     """
     with tempfile.TemporaryDirectory(prefix="labkit-notebook-") as directory:
         state_dir = Path(directory) / "state of the läb"
-        share_downloads(state_dir)
         description, _ = launcher.up(state_dir)
         try:
             yield {

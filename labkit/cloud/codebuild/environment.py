@@ -20,7 +20,7 @@ from labkit.cloud.codebuild import splitting
 from labkit.cloud.codebuild.buildspec import Buildspec
 from labkit.cloud.codebuild.images import Image, unknown_version
 from labkit.cloud.codebuild.models import Build
-from labkit.cloud.guests import languages, own_processes
+from labkit.cloud.guests import downloads, languages, own_processes
 from labkit.cloud.guests.guest import Guest
 from labkit.cloud.guests.processes import passed_on_environment
 from labkit.cloud.shared import runtime
@@ -64,6 +64,7 @@ def base(build: Build, session: Session, guest: Guest, source: Path) -> dict[str
     """
     lab = runtime.current()
     guest.prepare()
+    downloads.copy_fetched(lab.state_dir)
     npm = guest.directory / "npm"
     return {
         **passed_on_environment(),
