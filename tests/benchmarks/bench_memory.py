@@ -27,7 +27,6 @@ from labkit import Lab, observe
 from labkit.cloud.front import launcher
 from labkit.cloud.guests.processes import free_port
 from labkit.provision import provision, tear_down
-from tests.conftest import share_downloads
 from tests.notebooks.execute import ROOT
 
 ROUNDS = 3
@@ -123,7 +122,6 @@ def motos() -> Iterator[float]:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[dict[str, Any]]:
-    share_downloads(tmp_path)
     description, _ = start_lab(tmp_path)
     with mock.patch.dict(
         "os.environ",

@@ -18,7 +18,6 @@ from urllib.parse import SplitResult, urlsplit
 import pytest
 
 from labkit import course
-from tests.conftest import share_downloads
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -120,7 +119,6 @@ def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         (place / "venv" / shared).symlink_to(Path(sys.prefix, shared))
     directory = place / "an empty földer"
     directory.mkdir()
-    share_downloads(place / "state")
     mine = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LABKIT_"))}  # fmt: skip
     env = mine | {"LABKIT_STATE_DIR": str(place / "state")}
     learner = Installed(directory, place / "venv" / "bin" / "labkit", env)

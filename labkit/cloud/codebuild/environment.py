@@ -20,9 +20,8 @@ from labkit.cloud.codebuild import splitting
 from labkit.cloud.codebuild.buildspec import Buildspec
 from labkit.cloud.codebuild.images import Image, unknown_version
 from labkit.cloud.codebuild.models import Build
-from labkit.cloud.guests import downloads, languages, own_processes
+from labkit.cloud.guests import downloads, languages, own_processes, settings
 from labkit.cloud.guests.guest import Guest
-from labkit.cloud.guests.processes import passed_on_environment
 from labkit.cloud.shared import runtime
 from labkit.cloud.shared.clients import Session
 
@@ -64,10 +63,11 @@ def base(build: Build, session: Session, guest: Guest, source: Path) -> dict[str
     """
     lab = runtime.current()
     guest.prepare()
+    _bring_settings(guest)
     downloads.copy_fetched(lab.state_dir)
     npm = guest.directory / "npm"
     return {
-        **passed_on_environment(),
+        **settings.environment(),
         **session.environment,
         "PATH": _path(guest, npm),
         "HOME": guest.inside(guest.home),
@@ -90,6 +90,14 @@ def base(build: Build, session: Session, guest: Guest, source: Path) -> dict[str
         "CODEBUILD_CI": "true",  # in no page, but in every build (kzu/til, pull request 2)
         **_about(build, guest.inside(source)),
     }
+
+
+def _bring_settings(guest: Guest) -> None:
+    """The learner's own registries and proxies, as npm and pip read them."""
+    for name, text in settings.files():
+        path = guest.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def _path(guest: Guest, npm: Path) -> str:

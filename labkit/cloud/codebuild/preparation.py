@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from labkit.cloud.codebuild import environment, images
+from labkit.cloud.codebuild import environment, images, network
 from labkit.cloud.codebuild.backend import codebuild_backends
 from labkit.cloud.codebuild.buildspec import (
     Buildspec,
@@ -27,7 +27,7 @@ from labkit.cloud.codebuild.logs import BuildLog
 from labkit.cloud.codebuild.models import Build, PhaseFailed, cache_directory
 from labkit.cloud.codebuild.shell import Shell
 from labkit.cloud.codebuild.source import Fetcher, SourceError
-from labkit.cloud.guests import languages, users
+from labkit.cloud.guests import languages, settings, users
 from labkit.cloud.guests.guest import Guest
 from labkit.cloud.shared.clients import Session
 from labkit.cloud.shared.git import git_credentials
@@ -140,6 +140,7 @@ class _Preparation:
                 self.log.agent(f"{name}={value}")
         spec = parse(self._buildspec_text())
         check_can_run(spec)
+        env |= network.variables()
         env |= self._variables(spec)
         if spec.git_credentials:
             env |= git_credentials()
@@ -224,7 +225,7 @@ class _Preparation:
     def _variables(self, spec: Buildspec) -> dict[str, str]:
         self.log.agent("Processing environment variables")
         found, hidden = environment.variables(self.build, spec, self.session, self.log.agent)
-        self.log.mask([*hidden, *self.session.environment.values()])
+        self.log.mask([*hidden, *self.session.environment.values(), *settings.passwords()])
         return found
 
     def _check_users(self, spec: Buildspec) -> None:

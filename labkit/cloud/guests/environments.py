@@ -26,9 +26,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from labkit.cloud.guests import languages, own_processes
+from labkit.cloud.guests import languages, own_processes, settings
 from labkit.cloud.guests.guest import Guest
-from labkit.cloud.guests.processes import passed_on_environment
 from labkit.cloud.shared import runtime, threads
 from labkit.cloud.shared.archives import unpack
 
@@ -289,7 +288,7 @@ class _Environment:
         version, lab = self.version, runtime.current()
         scoped = [] if guest.isolated else own_processes.before_the_machines()
         return {
-            **passed_on_environment(),
+            **settings.environment(),
             "PATH": os.pathsep.join([*scoped, os.environ.get("PATH", os.defpath)]),
             "HOME": guest.inside(guest.home),
             "TMPDIR": guest.inside(guest.temporary),

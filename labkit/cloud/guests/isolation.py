@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from labkit.cloud.guests import settings
+
 SWITCH = "LABKIT_ISOLATION"  # `none`: do without bubblewrap
 # of the machine's root, what a guest gets anew or not at all; the homes are among it
 _OWN = {"proc", "dev", "tmp", "run", "home", "root", "Users", "codebuild", "lost+found"}
@@ -112,7 +114,7 @@ def hidden_home() -> Path | None:
 
 @cache
 def tools() -> tuple[Path, ...]:
-    """What guests need of the homes: this Python and its packages, and the programs on the PATH."""
+    """What guests need of the homes: this Python, its packages, programs on the PATH, certificates."""
     import labkit
 
     wanted = [Path(sys.prefix), Path(sys.base_prefix), Path(labkit.__file__).parent]
@@ -124,16 +126,21 @@ def tools() -> tuple[Path, ...]:
         wanted.append(path.parent if path.name in ("bin", "shims") else path)
         wanted += [_installation(program) for program in _linked_out(path)]
     hidden = {Path("/"), Path.home(), Path.home() / ".local"}
-    return tuple(dict.fromkeys(path for path in wanted if path not in hidden and path.is_dir()))
+    wanted = [path for path in wanted if path not in hidden and path.is_dir()]
+    return tuple(dict.fromkeys([*wanted, *filter(_in_homes, settings.certificates())]))
 
 
 def _linked_out(directory: Path) -> Iterator[Path]:
     """The programs of a directory of the homes that are links to somewhere else."""
-    if not any(directory.is_relative_to(home) for home in (Path.home(), Path("/home"))):
+    if not _in_homes(directory):
         return
     for path in directory.iterdir():
         if path.is_symlink() and not path.resolve().is_relative_to(directory.parent):
             yield path.resolve()
+
+
+def _in_homes(path: Path) -> bool:
+    return any(path.is_relative_to(home) for home in (Path.home(), Path("/home")))
 
 
 def _installation(program: Path) -> Path:
@@ -142,5 +149,5 @@ def _installation(program: Path) -> Path:
 
 
 def read_only(path: Path) -> tuple[str, ...]:
-    """bwrap's options for a directory that can be read, if it is there."""
+    """bwrap's options for a directory or file that can be read, if it is there."""
     return ("--ro-bind-try", str(path), str(path))

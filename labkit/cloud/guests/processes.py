@@ -22,13 +22,6 @@ import psutil
 LAB, OWNER = "LABKIT_LAB", "LABKIT_OWNER"
 JUPYTERLAB = "jupyterlab"  # the owner of the JupyterLab that `labkit lab` opened
 
-# What a build or a host may see of the machine's environment: how to reach the package registries
-# and how to read text. Nothing of the learner's AWS configuration, and no secrets.
-_PASSED_ON = ("LANG", "LC_ALL", "TZ", "TERM")
-_PASSED_ON_PREFIXES = ("PIP_", "NPM_CONFIG_")
-_PASSED_ON_SUFFIXES = ("CA_BUNDLE", "CERT_FILE", "CERT_DIR", "CERTS", "CAINFO", "_PROXY")
-_NEVER = ("AWS", "TOKEN", "SECRET", "PASSWORD", "_AUTH")
-
 
 def free_port() -> int:
     """A loopback port that nobody listens on."""
@@ -141,19 +134,3 @@ def _runs(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
-
-
-def passed_on_environment() -> dict[str, str]:
-    """The part of the machine's environment that builds and hosts may see."""
-
-    def passes(name: str) -> bool:
-        upper = name.upper()
-        if any(word in upper for word in _NEVER):
-            return False
-        return (
-            name in _PASSED_ON
-            or upper.startswith(_PASSED_ON_PREFIXES)
-            or upper.endswith(_PASSED_ON_SUFFIXES)
-        )
-
-    return {name: value for name, value in os.environ.items() if passes(name)}

@@ -20,7 +20,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud.compute.balancer import routes
-from labkit.cloud.guests.processes import passed_on_environment
+from labkit.cloud.guests import settings
 from labkit.cloud.shared import clients, runtime, threads
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Control:
         self._process = lab.processes.start(
             [sys.executable, "-m", "labkit.cloud.compute.balancer.proxy"],
             owner="balancer",
-            env=passed_on_environment(),
+            env=settings.environment(),
             cwd=lab.state_dir,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

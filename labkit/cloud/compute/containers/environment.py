@@ -14,8 +14,7 @@ from typing import Any
 
 from labkit.cloud.compute.containers import layers
 from labkit.cloud.compute.containers.images import ImageError, Unpacked
-from labkit.cloud.guests import languages, own_processes
-from labkit.cloud.guests.processes import passed_on_environment
+from labkit.cloud.guests import languages, own_processes, settings
 from labkit.cloud.shared import runtime
 from labkit.cloud.shared.clients import Session
 
@@ -59,7 +58,7 @@ def variables(
     scoped = own_processes.before_the_machines()
     path = [*scoped, str(languages.nodejs().bin_dir), os.environ.get("PATH", os.defpath)]
     return {
-        **passed_on_environment(),
+        **settings.environment(),
         "PATH": os.pathsep.join(path),
         "HOME": str(image.root),
         "AWS_REGION": session.region,
