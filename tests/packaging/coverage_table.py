@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pkgutil import resolve_name
 
 from botocore import xform_name
 from moto.core.utils import get_service_model
@@ -21,7 +22,8 @@ Written from the code by `make docs`; a test compares it. An operation that is r
 def text() -> str:
     """The whole page."""
     parts = [_HEAD]
-    for name, service in sorted(OURS.items()):
+    for name, where in sorted(OURS.items()):
+        service = resolve_name(where)
         operations = get_service_model(name).operation_names
         answered = [item for item in operations if hasattr(service, xform_name(item))]
         refused = [item for item in operations if item not in answered]

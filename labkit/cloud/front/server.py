@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import psutil
@@ -26,15 +27,10 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.wrappers import Response
 
 from labkit.cloud import bus
-from labkit.cloud.codebuild.service import CodeBuild
 from labkit.cloud.codecommit import http as git_http
-from labkit.cloud.codecommit.service import CodeCommit
 from labkit.cloud.codeconnections import models as connections
-from labkit.cloud.codeconnections.service import CodeConnections, CodeStarConnections
+from labkit.cloud.codeconnections.models import Connection
 from labkit.cloud.codedeploy import scaling
-from labkit.cloud.codedeploy.service import CodeDeploy
-from labkit.cloud.codepipeline import triggers
-from labkit.cloud.codepipeline.service import CodePipeline
 from labkit.cloud.compute import containers, functions, hosts
 from labkit.cloud.compute.balancer import elbv2
 from labkit.cloud.front.door import Door
@@ -44,18 +40,17 @@ from labkit.cloud.guests.isolation import isolation
 from labkit.cloud.guests.processes import JUPYTERLAB, Processes
 from labkit.cloud.monitoring import alarms
 from labkit.cloud.shared import identity, runtime
+from labkit.cloud.shared.deliveries import Delivery
 from labkit.cloud.shared.service import Service
 
-OURS: dict[str, type[Service]] = {
-    service.boto3_name: service
-    for service in (
-        CodeCommit,
-        CodePipeline,
-        CodeBuild,
-        CodeDeploy,
-        CodeConnections,
-        CodeStarConnections,
-    )
+# what is imported when it is first asked for
+OURS = {
+    "codecommit": "labkit.cloud.codecommit.service:CodeCommit",
+    "codepipeline": "labkit.cloud.codepipeline.service:CodePipeline",
+    "codebuild": "labkit.cloud.codebuild.service:CodeBuild",
+    "codedeploy": "labkit.cloud.codedeploy.service:CodeDeploy",
+    "codeconnections": "labkit.cloud.codeconnections.service:CodeConnections",
+    "codestar-connections": "labkit.cloud.codeconnections.service:CodeStarConnections",
 }
 ADDRESS = "127.0.0.1"
 _starting = threading.Lock()
@@ -88,7 +83,7 @@ def _start(name: str) -> None:
 @cache
 def _application(name: str) -> Callable[..., Iterable[bytes]]:
     """The WSGI application of one of our services."""
-    service = OURS[name]
+    service: type[Service] = resolve_name(OURS[name])
 
     class WsgiRequest(Request):
         from_wsgi_server = True
@@ -98,6 +93,12 @@ def _application(name: str) -> Callable[..., Iterable[bytes]]:
         return Response(body, status, headers)(environ, start_response)
 
     return app
+
+
+def _tell_pipelines(connection: Connection, delivery: Delivery) -> dict[str, Any]:
+    from labkit.cloud.codepipeline import triggers
+
+    return triggers.receive(connection, delivery)
 
 
 def serve(state_dir: Path, port: int) -> None:
@@ -110,7 +111,7 @@ def serve(state_dir: Path, port: int) -> None:
     learner = identity.create_learner(runtime.current().account_id, state_dir / "keys.json")
     dispatcher = Dispatcher(create_backend_app)
     server.wsgi_app = Door(dispatcher, git_http.answer)
-    connections.listeners.append(triggers.receive)
+    connections.listeners.append(_tell_pipelines)
     bus.start()
     hosts.start()
     functions.start()

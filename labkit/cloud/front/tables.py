@@ -23,6 +23,7 @@ _TYPES = "ec2/resources/instance_types.json"
 def defer() -> None:
     """Have the tables wait; called before moto's EC2 is imported."""
     _defer_instance_types()
+    iam.IAMBackend._init_managed_policies = lambda _: {}  # type: ignore[assignment, method-assign]
     for name in ("aws_managed_policies", "managed_policies"):
         setattr(iam.IAMBackend, name, _Policies(name))
 
