@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 
 from labkit import Lab
 from labkit.provision import provision, tear_down
 from labkit.teach import grading
 from tests.conftest import Aws
+from tests.notebooks.reading import read
 
 pytestmark = pytest.mark.guests
 
@@ -35,8 +35,8 @@ def lab(lab_environment: Aws) -> Iterator[Lab]:
     shutil.rmtree(lab.workspace / lab.repository, ignore_errors=True)
 
 
-def cells(path: Path) -> list[Any]:
-    return nbformat.read(path, as_version=4).cells
+def cells(path: Path) -> Any:
+    return read(path).cells
 
 
 def texts(path: Path) -> dict[str, Any]:

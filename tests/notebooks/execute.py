@@ -10,12 +10,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
-import nbformat
-from nbclient import NotebookClient
-
 from labkit.cloud.front import launcher
+from tests.notebooks.reading import read
 
 ROOT = Path(__file__).resolve().parents[2]
 CELL_TIMEOUT_SECONDS = 120
@@ -51,7 +50,10 @@ def fresh_lab() -> Iterator[dict[str, str]]:
 
 def execute(path: Path) -> None:
     """Run one notebook from top to bottom and store what it shows."""
-    notebook = nbformat.read(path, as_version=4)
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = read(path)
     with fresh_lab() as environment, mock.patch.dict("os.environ", environment):
         NotebookClient(
             notebook,
@@ -63,13 +65,12 @@ def execute(path: Path) -> None:
     nbformat.write(notebook, path)
 
 
-def clean(notebook: nbformat.NotebookNode) -> None:
+def clean(notebook: Any) -> None:
     """Leave nothing in a stored notebook that depends on this run or this machine."""
-    notebook.metadata = nbformat.from_dict(
-        {
-            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-            "language_info": {"name": "python"},
-        }
+    notebook.metadata.clear()
+    notebook.metadata.update(
+        kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
+        language_info={"name": "python"},
     )
     for number, cell in enumerate(notebook.cells, start=1):
         cell.id = f"cell-{number:02}"
@@ -78,9 +79,9 @@ def clean(notebook: nbformat.NotebookNode) -> None:
             cell.outputs = _merged(cell.outputs)
 
 
-def _merged(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+def _merged(outputs: list[Any]) -> list[Any]:
     """The same outputs with neighbouring pieces of one stream in one; how they came is chance."""
-    merged: list[nbformat.NotebookNode] = []
+    merged: list[Any] = []
     for output in outputs:
         last = merged[-1] if merged else None
         if last and output.output_type == "stream" == last.output_type and output.name == last.name:

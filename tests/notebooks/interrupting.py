@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import nbformat
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager, start_new_kernel
 
 from tests.notebooks.execute import CELL_TIMEOUT_SECONDS
+from tests.notebooks.reading import read
 
 
 class Lesson:
@@ -22,7 +22,7 @@ class Lesson:
 
     def __init__(self, path: Path, environment: dict[str, str]) -> None:
         self._path, self._environment = path, environment
-        cells = nbformat.read(path, as_version=4).cells
+        cells = read(path).cells
         self._cells = [cell.source for cell in cells if cell.cell_type == "code"]
 
     def run(self) -> list[float]:

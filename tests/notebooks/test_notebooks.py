@@ -8,12 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
 
 from labkit.cloud.front import launcher
 from labkit.markup import NO_MATHEMATICS
 from tests.notebooks.execute import CELL_TIMEOUT_SECONDS, ROOT, all_notebooks, fresh_lab
+from tests.notebooks.reading import read
 
 SANITIZE = Path(__file__).with_name("sanitize.cfg")
 MOST_LINES_OF_A_CELL = 15
@@ -52,7 +52,9 @@ def test_runs_alone_and_shows_what_it_stored(path: Path) -> None:
 
 @pytest.mark.parametrize("path", all_notebooks(), ids=notebook_ids)
 def test_is_stored_as_a_lesson_should_be(path: Path) -> None:
-    notebook = nbformat.read(path, as_version=4)
+    import nbformat
+
+    notebook = read(path)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert any(cell.outputs for cell in code), "no stored outputs: make notebooks"
@@ -72,7 +74,7 @@ CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
 
 @pytest.mark.parametrize("path", all_notebooks(), ids=notebook_ids)
 def test_a_dollar_is_a_dollar(path: Path) -> None:
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in read(path).cells:
         if cell.cell_type == "markdown":
             assert not MATHEMATICS.search(CODE.sub("", cell.source)), cell.source
         for output in cell.get("outputs", []):

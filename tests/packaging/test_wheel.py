@@ -120,7 +120,9 @@ def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     directory = place / "an empty földer"
     directory.mkdir()
     mine = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LABKIT_"))}  # fmt: skip
-    env = mine | {"LABKIT_STATE_DIR": str(place / "state")}
+    (place / "another user's").mkdir(mode=0)
+    path = os.pathsep.join([str(place / "another user's"), mine["PATH"]])
+    env = mine | {"LABKIT_STATE_DIR": str(place / "state"), "PATH": path}
     learner = Installed(directory, place / "venv" / "bin" / "labkit", env)
     yield learner
     learner.labkit("down")

@@ -121,7 +121,8 @@ def tools() -> tuple[Path, ...]:
     wanted += [Path(name) for name in site.getsitepackages()]
     for name in os.environ.get("PATH", os.defpath).split(os.pathsep):
         path = Path(name)
-        if not name or not path.is_absolute() or not path.is_dir():
+        readable = os.access(name, os.R_OK | os.X_OK)  # a PATH may name what is another user's
+        if not path.is_absolute() or not readable or not path.is_dir():
             continue
         wanted.append(path.parent if path.name in ("bin", "shims") else path)
         wanted += [_installation(program) for program in _linked_out(path)]
