@@ -1,6 +1,6 @@
 """CodeDeploy: revisions brought to hosts by an agent that runs their hooks.
 
-`service` takes the request (`declarations`, what it is declared with); `deployment` decides which
-hosts are deployed to, in which order and when it is enough; `agent` does the work of each lifecycle
-event on one host, with `appspec`, `install` and `hooks`.
+`api` takes the request; `deployment` begins, ends and rolls back; `strategies` decide which targets
+are deployed to, in which order and when it is enough; `agent` does the work of each lifecycle event on
+one host, with `appspec`, `install` and `hooks`.
 """

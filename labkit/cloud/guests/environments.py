@@ -90,8 +90,8 @@ def invoke(
         keys: the credentials of the function's role, as environment variables.
 
     Raises:
-        labkit.cloud.runtimes.RuntimeMissing: the machine has not got the runtime.
-        labkit.cloud.archives.ArchiveError: the code is not a zip.
+        labkit.cloud.guests.languages.RuntimeMissing: the machine has not got the runtime.
+        labkit.cloud.shared.archives.ArchiveError: the code is not a zip.
     """
     environment = _take(version, keys)
     outcome = environment.invoke(event, request_id)

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import boto3
-import botocore.session
 from botocore.config import Config
-from botocore.loaders import create_loader
 
 from labkit.cloud.shared import identity, runtime
 
@@ -25,7 +23,6 @@ _CONFIG = Config(
     read_timeout=300,
     user_agent_extra="labkit",
 )
-_loader = create_loader()  # parsed service models, shared by all sessions
 _lock = threading.RLock()
 
 
@@ -55,10 +52,8 @@ class Session:
             return self._clients[service]
 
     def _boto3(self) -> boto3.Session:
-        core = botocore.session.Session()
-        core.register_component("data_loader", _loader)
         return boto3.Session(
-            self.access_key_id, self.secret_access_key, self.session_token, self.region, core
+            self.access_key_id, self.secret_access_key, self.session_token, self.region
         )
 
     def in_region(self, region: str) -> Session:

@@ -44,7 +44,7 @@ def read(delivery: Delivery) -> Hook:
     """Read a delivery.
 
     Raises:
-        labkit.cloud.deliveries.Refused: it is not JSON.
+        labkit.cloud.shared.deliveries.Refused: it is not JSON.
     """
     reader = _READERS.get(delivery.event)
     payload = delivery.json()

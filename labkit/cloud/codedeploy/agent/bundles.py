@@ -38,7 +38,7 @@ def bring(
 
     Raises:
         BundleError: its ETag is another one, or the repository could not be cloned.
-        labkit.cloud.archives.ArchiveError: it cannot be unpacked, or must not be.
+        labkit.cloud.shared.archives.ArchiveError: it cannot be unpacked, or must not be.
         botocore.exceptions.ClientError: S3 refused.
         OSError: the file system did.
     """

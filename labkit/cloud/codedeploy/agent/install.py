@@ -50,8 +50,8 @@ def install(
 
     Raises:
         InstallError: a conflict, a missing source.
-        labkit.cloud.codedeploy.psych.RubyError: a source or destination that is no text.
-        labkit.cloud.codedeploy.permissions.PermissionsError: permissions that cannot be.
+        labkit.cloud.codedeploy.agent.psych.RubyError: a source or destination that is no text.
+        labkit.cloud.codedeploy.agent.permissions.PermissionsError: permissions that cannot be.
         OSError: the file system refused.
     """
     record.parent.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,7 @@ def plan(
 
     Raises:
         PermissionsError: two for one path, or one that does not fit what it is for.
-        labkit.cloud.codedeploy.psych.RubyError: a pattern that is no text.
+        labkit.cloud.codedeploy.agent.psych.RubyError: a pattern that is no text.
     """
     chosen: dict[Path, Permission] = {}
     copied = set(copies)

@@ -1,1 +1,1 @@
-"""CodeDeploy's API: what is declared, and the checks of it."""
+"""CodeDeploy's API: what is declared, the checks of it, deployments, on-premises instances."""
