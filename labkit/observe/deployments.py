@@ -19,18 +19,36 @@ ROLLBACK = "codeDeployRollback"
 
 def all_deployments(lab: Lab) -> list[dict[str, Any]]:
     """Every deployment of the group as BatchGetDeployments describes it, oldest first."""
+    return _described(lab, _ids(lab, lab.application, lab.fleet))
+
+
+def deployments_of(lab: Lab, application: str) -> list[dict[str, Any]]:
+    """Every deployment of an application, oldest first, those of groups that are gone among them.
+
+    AWS page: "ListDeployments": by an application and a group, or of the whole account.
+    """
+    pages = lab.client("codedeploy").get_paginator("list_deployments").paginate()
+    found = _described(lab, [one for page in pages for one in page["deployments"]])
+    return [one for one in found if one["applicationName"] == application]
+
+
+def _ids(lab: Lab, application: str, group: str) -> list[str]:
     codedeploy = lab.client("codedeploy")
     pages = codedeploy.get_paginator("list_deployments").paginate(
-        applicationName=lab.application, deploymentGroupName=lab.fleet
+        applicationName=application, deploymentGroupName=group
     )
     missing = (
         codedeploy.exceptions.ApplicationDoesNotExistException,
         codedeploy.exceptions.DeploymentGroupDoesNotExistException,
     )
     try:
-        ids = [item for page in pages for item in page["deployments"]]
+        return [item for page in pages for item in page["deployments"]]
     except missing:  # a lab that has not come to its deployments yet
         return []
+
+
+def _described(lab: Lab, ids: list[str]) -> list[dict[str, Any]]:
+    codedeploy = lab.client("codedeploy")
     infos = [
         info
         for start in range(0, len(ids), 25)

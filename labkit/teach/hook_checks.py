@@ -10,19 +10,16 @@ from typing import Any
 
 from labkit.lab import Lab
 from labkit.observe import lifecycle_events
+from labkit.observe.deployments import deployments_of
 from labkit.teach.result import Result, line
 
 
 def hooks(lab: Lab) -> Result:
     """A script failed and was found; hosts were spared; a rollback; a way past ApplicationStop."""
-    codedeploy = lab.client("codedeploy")
 
     @cache
     def deployments() -> list[dict[str, Any]]:
-        pages = codedeploy.get_paginator("list_deployments")
-        listed = pages.paginate(applicationName=lab.application)
-        ids = [one for page in listed for one in page["deployments"]]
-        return [codedeploy.get_deployment(deploymentId=one)["deploymentInfo"] for one in ids]
+        return deployments_of(lab, lab.application)
 
     def ended(status: str, creator: str = "user") -> list[dict[str, Any]]:
         return [

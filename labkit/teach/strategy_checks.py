@@ -9,24 +9,17 @@ from functools import cache
 from typing import Any
 
 from labkit.lab import Lab
+from labkit.observe.deployments import deployments_of
 from labkit.teach.result import Result, line
 
 
 def strategies(lab: Lab) -> Result:
     """In place behind a balancer; blue/green and canary stopped by an alarm and taken back."""
-    codedeploy = lab.client("codedeploy")
 
     @cache
     def deployments() -> list[dict[str, Any]]:
-        pages = codedeploy.get_paginator("list_applications").paginate()
-        known = {name for page in pages for name in page["applications"]}
-        ids = [
-            one
-            for name in known & {lab.application, f"{lab.name}-ecs"}
-            for page in codedeploy.get_paginator("list_deployments").paginate(applicationName=name)
-            for one in page["deployments"]
-        ]
-        return [codedeploy.get_deployment(deploymentId=one)["deploymentInfo"] for one in ids]
+        names = (lab.application, f"{lab.name}-ecs")
+        return [one for name in names for one in deployments_of(lab, name)]
 
     def some(platform: str, kind: str, status: str, creator: str = "user") -> list[dict[str, Any]]:
         return [

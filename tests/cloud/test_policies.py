@@ -118,3 +118,20 @@ def test_the_learner_may_approve(aws: Aws) -> None:
     learner = {"AccessKeyId": aws.description["access_key_id"]}
     learner["SecretAccessKey"] = aws.description["secret_access_key"]
     assert answer(aws, learner)[0] == ALLOWED
+
+
+def test_a_version_may_be_missing_in_all_but_a_managed_policy(aws: Aws) -> None:
+    # "IAM JSON policy elements: Version"; of a managed policy: wercker/step-s3sync, pull request 25
+    iam, name = aws.client("iam"), f"old-{uuid4().hex[:8]}"
+    text = json.dumps({"Statement": [EVERYTHING]})
+    principal = {"Principal": {"Service": "codebuild.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Statement": [{"Effect": "Allow", **principal}]})
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+    iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust)
+    iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=text)
+    iam.create_user(UserName=name)
+    iam.put_user_policy(UserName=name, PolicyName="own", PolicyDocument=text)
+    iam.create_group(GroupName=name)
+    iam.put_group_policy(GroupName=name, PolicyName="own", PolicyDocument=text)
+    with pytest.raises(iam.exceptions.MalformedPolicyDocumentException, match="2012-10-17"):
+        iam.create_policy(PolicyName=name, PolicyDocument=text)

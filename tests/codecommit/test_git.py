@@ -172,7 +172,7 @@ def test_the_credential_helper_makes_the_password_that_the_aws_cli_makes() -> No
 CASES = [
     ("get_repository", {"repositoryName": "none"}, "RepositoryDoesNotExistException"),
     ("create_repository", {"repositoryName": "ends.git"}, "InvalidRepositoryNameException"),
-    ("create_repository", {"repositoryName": "a b"}, "ValidationException"),
+    ("create_repository", {"repositoryName": "a b"}, "InvalidRepositoryNameException"),
     ("get_branch", {"repositoryName": "NAME", "branchName": "none"}, "BranchDoesNotExistException"),
     ("get_commit", {"repositoryName": "NAME", "commitId": "0" * 40}, "CommitIdDoesNotExistException"),
     ("get_file", {"repositoryName": "NAME", "filePath": "x", "commitSpecifier": "none"}, "CommitDoesNotExistException"),

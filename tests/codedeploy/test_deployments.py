@@ -72,6 +72,27 @@ def _statuses(fleet: Any, deployment: str, host: str) -> list[str]:
 # Which hosts
 
 
+def test_applications_and_groups_have_tags_of_their_own(fleet: Any) -> None:
+    # "TagResource", "ListTagsForResource" in the CodeDeploy API Reference
+    def tags(arn: str) -> dict[str, str]:
+        listed = fleet.codedeploy.list_tags_for_resource(ResourceArn=arn)["Tags"]
+        return {tag["Key"]: tag["Value"] for tag in listed}
+
+    group = fleet.group(tags=[{"Key": "team", "Value": "shop"}])
+    place = "arn:aws:codedeploy:us-east-1:123456789012"
+    application = f"{place}:application:{fleet.application}"
+    arn = f"{place}:deploymentgroup:{fleet.application}/{group}"
+    assert tags(arn) == {"team": "shop"}
+    fleet.codedeploy.tag_resource(ResourceArn=arn, Tags=[{"Key": "cost", "Value": "1"}])
+    fleet.codedeploy.untag_resource(ResourceArn=arn, TagKeys=["team"])
+    assert tags(arn) == {"cost": "1"}
+    assert tags(application) == {}
+    with pytest.raises(ClientError, match="DeploymentGroupDoesNotExistException"):
+        tags(f"{arn}-none")
+    with pytest.raises(ClientError, match="ArnNotSupportedException"):
+        tags(f"{place}:deploymentconfig:none")
+
+
 def test_tags_that_no_instance_has(fleet: Any) -> None:
     # "Error codes for AWS CodeDeploy", NO_INSTANCES
     filters = [{"Key": uuid4().hex, "Type": "KEY_ONLY"}]

@@ -30,6 +30,22 @@ def invalid(message: str) -> NoReturn:
     raise AWSError("InvalidInputException", message)
 
 
+_ID = re.compile(r"(arn:aws:codebuild:[\w-]+:\d{12}:(build|build-batch)/)?[A-Za-z0-9][\w-]+:\S+")
+
+
+def check_id(what: str, given: str) -> None:
+    """Refuse what is no id (`project:number`) and no ARN of a build or a batch.
+
+    Args:
+        what: what it should be the id of.
+
+    Raises:
+        AWSError: InvalidInputException.
+    """
+    if _ID.fullmatch(given) is None:
+        invalid(f"Invalid {what} ID: {given}")
+
+
 def not_secondary(artifact_type: str) -> None:
     """Refuse a secondary artifact of that type.
 

@@ -228,6 +228,7 @@ class Group:
     active: str | None = None
     lock: threading.RLock = field(default_factory=threading.RLock)
     platform: str = "Server"
+    tags: dict[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -62,8 +62,9 @@ def _check_artifact_counts(action: Declaration, row: Row) -> None:
 
 def _check_configuration(action: Declaration, row: Row) -> None:
     name, configuration = action["name"], action.get("configuration") or {}
-    for key in row["required"]:
-        if not configuration.get(key):
+    instead = row.get("unless", {})
+    for key in (*row["required"], *instead):
+        if not configuration.get(key) and not configuration.get(instead.get(key, "")):
             refuse(
                 f"Action configuration for action '{name}' is missing required configuration '{key}'"
             )

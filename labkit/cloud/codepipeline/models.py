@@ -251,5 +251,12 @@ class CodePipelineBackend(BaseBackend):
             )
         return self.pipelines[name]
 
+    def not_included(self, name: str) -> str:
+        """What some operations say instead: the answers to approvals, and those on tags."""
+        return (
+            f"The account with id '{self.account_id}' does not include a pipeline with the name "
+            f"'{name}'"
+        )
+
 
 codepipeline_backends = BackendDict(CodePipelineBackend, "codepipeline")

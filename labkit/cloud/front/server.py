@@ -38,6 +38,7 @@ from labkit.cloud.front.launcher import no_proxy
 from labkit.cloud.guests import watchdog
 from labkit.cloud.guests.isolation import isolation
 from labkit.cloud.guests.processes import JUPYTERLAB, Processes
+from labkit.cloud.iam import grammar
 from labkit.cloud.monitoring import alarms
 from labkit.cloud.shared import identity, runtime
 from labkit.cloud.shared.deliveries import Delivery
@@ -112,6 +113,7 @@ def serve(state_dir: Path, port: int) -> None:
     dispatcher = Dispatcher(create_backend_app)
     server.wsgi_app = Door(dispatcher, git_http.answer)
     connections.listeners.append(_tell_pipelines)
+    grammar.start()
     bus.start()
     hosts.start()
     functions.start()

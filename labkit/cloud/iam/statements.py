@@ -11,7 +11,7 @@ import json
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -26,11 +26,13 @@ class Request:
 
     Args:
         context: the values of each condition key, by its name in lower case.
+        variables: whether the policy's version knows policy variables.
     """
 
     action: str
     resource: str
     context: Mapping[str, list[str]]
+    variables: bool = True
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,12 @@ class Document:
 
     def has(self, request: Request, effect: str) -> bool:
         """Whether a statement of this effect (Allow or Deny) matches the request."""
+        policy = _parsed(self.text)
+        # without a version it is of 2008-10-17, to which ${aws:username} is a text like any other
+        asked = replace(request, variables=policy.get("Version") == "2012-10-17")
         return any(
-            statement.get("Effect") == effect and _matches(statement, request)
-            for statement in _listed(_parsed(self.text).get("Statement"))
+            statement.get("Effect") == effect and _matches(statement, asked)
+            for statement in _listed(policy.get("Statement"))
         )
 
 
@@ -85,6 +90,8 @@ def _like(pattern: str, value: str) -> bool:
 
 def _filled(text: str, request: Request) -> str:
     """The text with its policy variables in it; one without a value matches nothing."""
+    if not request.variables:
+        return text
 
     def value(found: re.Match[str]) -> str:
         name, _, default = (part.strip() for part in found[1].partition(","))

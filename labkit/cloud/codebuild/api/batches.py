@@ -11,7 +11,7 @@ from typing import Any
 from labkit.cloud.codebuild.api.base import Answer, Operations
 from labkit.cloud.codebuild.batch import config, engine
 from labkit.cloud.codebuild.batch.models import Batch
-from labkit.cloud.codebuild.declaration import check_declaration, invalid
+from labkit.cloud.codebuild.declaration import check_declaration, check_id, invalid
 from labkit.cloud.codebuild.models import Project, now
 from labkit.cloud.codebuild.starting import overridden
 from labkit.cloud.shared.service import AWSError, page
@@ -80,6 +80,8 @@ class Batches(Operations):
         }
 
     def batch_get_build_batches(self, ids: list[str]) -> Answer:
+        for name in ids:
+            check_id("build batch", name)
         found = {name: self._find(name) for name in ids}
         return {
             "buildBatches": [batch.fields() for batch in found.values() if batch],
@@ -133,6 +135,7 @@ class Batches(Operations):
             invalid("ArtifactsOverride must be set when using artifacts type CodePipelines")
 
     def _batch(self, id_or_arn: str) -> Batch:
+        check_id("build batch", id_or_arn)
         batch = self._find(id_or_arn)
         if batch is None:
             raise AWSError("ResourceNotFoundException", f"Build batch cannot be found: {id_or_arn}")

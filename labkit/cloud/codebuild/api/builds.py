@@ -10,7 +10,7 @@ from typing import Any
 
 from labkit.cloud.codebuild.api.base import Answer, Operations
 from labkit.cloud.codebuild.batch.engine import claim
-from labkit.cloud.codebuild.declaration import check_declaration, invalid
+from labkit.cloud.codebuild.declaration import check_declaration, check_id, invalid
 from labkit.cloud.codebuild.models import Build, Project, now
 from labkit.cloud.codebuild.starting import overridden, start
 from labkit.cloud.shared.service import AWSError, page
@@ -51,6 +51,8 @@ class Builds(Operations):
         return {"build": again.fields()}
 
     def batch_get_builds(self, ids: list[str]) -> Answer:
+        for name in ids:
+            check_id("build", name)
         found = {name: self.backend.build(name) for name in ids}
         return {
             "builds": [build.fields() for build in found.values() if build],
@@ -81,6 +83,7 @@ class Builds(Operations):
     def batch_delete_builds(self, ids: list[str]) -> Answer:
         deleted, kept = [], []
         for name in ids:
+            check_id("build", name)
             build = self.backend.build(name)
             if build is not None and not build.over.is_set():
                 kept.append({"id": name, "statusCode": "BUILD_IN_PROGRESS"})
@@ -92,6 +95,7 @@ class Builds(Operations):
     # within
 
     def _build(self, id_or_arn: str) -> Build:
+        check_id("build", id_or_arn)
         build = self.backend.build(id_or_arn)
         if build is None:
             raise AWSError("ResourceNotFoundException", f"Build cannot be found: {id_or_arn}")

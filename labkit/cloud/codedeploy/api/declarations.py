@@ -89,7 +89,11 @@ class Declarations(Service):
     # deployment groups
 
     def create_deployment_group(
-        self, applicationName: str, deploymentGroupName: str, **declared: Any
+        self,
+        applicationName: str,
+        deploymentGroupName: str,
+        tags: list[Answer] | None = None,
+        **declared: Any,
     ) -> Answer:
         application = self.backend.application(applicationName)
         if deploymentGroupName in application.groups:
@@ -98,9 +102,8 @@ class Declarations(Service):
                 f"Deployment group name already exists: {deploymentGroupName}",
             )
         declared = {"deploymentGroupName": deploymentGroupName, **declared}
-        declared.pop("tags", None)
         check_group(self.backend, declared, application.platform)
-        made = Group(applicationName, declared, platform=application.platform)
+        made = Group(applicationName, declared, platform=application.platform, tags=_tags(tags))
         application.groups[made.name] = made
         return {"deploymentGroupId": made.id}
 
@@ -321,11 +324,17 @@ class Declarations(Service):
         }
         return {key: value for key, value in shown.items() if value is not None}
 
-    def _tagged(self, arn: str) -> Application:
+    def _tagged(self, arn: str) -> Application | Group:
+        """What an ARN names: `...:application:NAME` or `...:deploymentgroup:NAME/GROUP`."""
         kind, _, name = arn.split(":", 5)[-1].partition(":")
-        if kind != "application" or name not in self.backend.applications:
-            raise AWSError("ArnNotSupportedException", f"{arn} is not an application")
-        return self.backend.applications[name]
+        if kind == "application":
+            return self.backend.application(name)
+        if kind == "deploymentgroup":
+            application, _, group = name.partition("/")
+            return self.backend.group(application, group)
+        raise AWSError(
+            "ArnNotSupportedException", f"{arn} is not an application or a deployment group"
+        )
 
 
 def _hosts_config(name: str, hosts: Answer | None, routing: Answer | None) -> Config:

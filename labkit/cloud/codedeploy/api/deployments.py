@@ -91,6 +91,12 @@ class Deployments(Declarations):
         createTimeRange: Answer | None = None,
         nextToken: str | None = None,
     ) -> Answer:
+        if deploymentGroupName and not applicationName:
+            raise AWSError("ApplicationNameRequiredException", "An application name is required.")
+        if applicationName and not deploymentGroupName:
+            raise AWSError(
+                "DeploymentGroupNameRequiredException", "A deployment group name is required."
+            )
         if applicationName and deploymentGroupName:
             self.backend.group(applicationName, deploymentGroupName)
         elif applicationName:

@@ -56,7 +56,10 @@ class Flow(Operations):
     ) -> Answer:
         place = f"{pipelineName}/{stageName}/{actionName}"
         iam.check(self.principal, "codepipeline:PutApprovalResult", self.arn(place))
-        pipeline = self.backend.get(pipelineName)
+        pipeline = self.backend.pipelines.get(pipelineName)
+        if pipeline is None:
+            told = self.backend.not_included(pipelineName)
+            raise AWSError("PipelineNotFoundException", told)
         with pipeline.lock:
             run = _approval(pipeline, stageName, actionName, token)
             if run.answer is not None:

@@ -31,9 +31,12 @@ class Tags(Operations):
 
     def _tags(self, arn: str) -> dict[str, str]:
         """The tags of a resource of this account and Region, to be read or changed."""
-        pipeline = self.backend.pipelines.get(arn.rpartition(":")[2])
+        name = arn.rpartition(":")[2]
+        pipeline = self.backend.pipelines.get(name)
         if pipeline is not None and pipeline.arn == arn:
             return pipeline.tags
+        if arn == self.arn(name):
+            raise AWSError("ResourceNotFoundException", self.backend.not_included(name))
         if arn not in self.registry.tags:
             raise AWSError("ResourceNotFoundException", f"{arn} was not found")
         return self.registry.tags[arn]
