@@ -1,7 +1,13 @@
 """The one door (rule R3): every request's host, signature and service are checked here.
 
-Then it is recorded, and answered by moto or by one of our services. What either of them cannot do
-comes back as an AWS-shaped error that names the operation, never as a success and never as a 500.
+A request comes in two steps. `Door.admit` sees its head alone, and says what its body may be, or
+refuses it unread: pages of a browser, unknown keys, what is out of its time, services that are not
+here, bodies that are too large, and, where the client says the body's digest (S3's do), a signature
+that is not right. What `admit` returns takes the body as it comes, and `Visit.answer` does the work:
+checks what needs the body, has moto or one of our services answer, and records the call.
+
+What either of them cannot do comes back as an AWS-shaped error that names the operation, never as a
+success and never as a 500.
 """
 
 from __future__ import annotations
@@ -10,127 +16,156 @@ import io
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import partial
+from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
-from botocore.loaders import create_loader
 from moto.core.exceptions import ServiceException
 from moto.core.request import Request
 from moto.core.routing import get_service_router
-from moto.core.utils import get_service_model
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from labkit.cloud.front import signature
+from labkit.cloud.front import limits, refusals, signature
+from labkit.cloud.front.chunked import FORMS, Chunks
+from labkit.cloud.front.refusals import Environ, Refused, plainly, refuse
 from labkit.cloud.front.services import REFUSED, SERVICES
-from labkit.cloud.front.signature import SignatureError
+from labkit.cloud.front.signature import Chain, SignatureError, Signed
+from labkit.cloud.s3.objects import BODY
 from labkit.cloud.shared import deliveries, identity, runtime
+from labkit.cloud.shared.bodies import Body, BodyError, Spool, too_large
 from labkit.cloud.shared.identity import Principal
-from labkit.cloud.shared.service import error_response, unsupported
+from labkit.cloud.shared.service import unsupported
 
 logger = logging.getLogger(__name__)
 GIT_PATH = "/v1/repos/"
+_SMALL_ANSWER = 1 << 18
+_MOST_NAME = 128
 
-# the same refusals, as the older XML protocols name them
-_XML_CODES = {
-    "s3": {
-        "MissingAuthenticationTokenException": "AccessDenied",
-        "UnrecognizedClientException": "InvalidAccessKeyId",
-        "InvalidSignatureException": "SignatureDoesNotMatch",
-        "IncompleteSignatureException": "AuthorizationHeaderMalformed",
-        "UnknownOperationException": "NotImplemented",
-    },
-    "query": {
-        "MissingAuthenticationTokenException": "MissingAuthenticationToken",
-        "UnrecognizedClientException": "InvalidClientTokenId",
-        "InvalidSignatureException": "SignatureDoesNotMatch",
-        "IncompleteSignatureException": "IncompleteSignature",
-        "UnknownOperationException": "InvalidAction",
-    },
-}
 
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
+@dataclass(frozen=True)
+class Visit:
+    """A request whose head was let in.
+
+    Args:
+        sink: takes the body as it comes.
+        answer: does the work, with the whole body.
+        refuse: the answer if the body is not taken after all.
+    """
+
+    sink: Spool | Chunks
+    answer: Callable[[Body], Response]
+    refuse: Callable[[BodyError | SignatureError], Response]
 
 
 class Door:
-    """A WSGI application in front of all services.
+    """What stands in front of all services.
 
     Args:
-        dispatch: the application that answers a signed request (moto's dispatcher, with ours in it).
+        dispatch: the WSGI application that answers a signed request (moto's dispatcher, with ours in it).
         git: answers git over HTTP for an authenticated principal.
     """
 
-    def __init__(self, dispatch: Callable[..., Iterable[bytes]], git: Callable[..., Any]) -> None:
+    def __init__(
+        self, dispatch: Callable[..., Iterable[bytes]], git: Callable[..., Response]
+    ) -> None:
         self.dispatch, self.git = dispatch, git
         self._trail = threading.Lock()
 
-    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        if (refusal := _foreign(environ)) is not None:
-            return refusal(environ, start_response)
+    def admit(self, environ: Environ) -> Visit:
+        """Check what can be told of a request by its head.
+
+        Args:
+            environ: of WSGI, with nothing in `wsgi.input` yet.
+
+        Raises:
+            Refused: it is not let in, whatever its body is.
+        """
+        _check_host(environ)
         if _is_git(environ):
-            return self._git(environ, start_response)
+            return self._git(environ)
         if environ["PATH_INFO"].startswith(deliveries.PATH):
-            return self._delivery(environ, start_response)
-        uri = environ["REQUEST_URI"]
+            return _delivery(environ)
+        return self._signed(environ)
+
+    def _signed(self, environ: Environ) -> Visit:
         headers = {name.lower(): value for name, value in Request(environ).headers.items()}
         service = "sts"
         try:
-            body = _read(environ)
-            signed = signature.read(headers, environ.get("QUERY_STRING", ""))
+            signed = signature.read(headers, environ["QUERY_STRING"])
             service = signed.service
-            principal = signature.verify(signed, environ["REQUEST_METHOD"], uri, headers, body)
+            principal = signature.identify(signed)
+            check = partial(
+                signature.check,
+                signed,
+                principal,
+                environ["REQUEST_METHOD"],
+                environ["REQUEST_URI"],
+                headers,
+            )
+            claimed = signature.claimed_digest(signed, headers)
+            if claimed is not None:
+                check(claimed)
         except SignatureError as error:
-            return _refuse(service, error.code, error.message, environ, start_response, 403)
-        return self._answer(signed.service, signed.region, principal, environ, start_response)
-
-    def _answer(
-        self,
-        service: str,
-        region: str,
-        principal: Principal,
-        environ: Environ,
-        start_response: StartResponse,
-    ) -> Iterable[bytes]:
+            raise Refused(
+                partial(refuse, service, error.code, error.message, status=403)
+            ) from error
         if service not in SERVICES:
             message = f"The lab's local AWS does not have the service {service} (nothing was done)."
-            return _refuse(service, "UnknownOperationException", message, environ, start_response)
-        name = SERVICES[service]
-        operation = _operation(name, environ)
-        status = 0
+            raise Refused(partial(refuse, service, "UnknownOperationException", message))
+        sink = _sink(environ, headers, signed, principal, claimed)
 
-        def start(line: str, *rest: Any) -> Any:
-            nonlocal status
-            status = int(line.split()[0])
-            return start_response(line, *rest)
+        def answer(body: Body) -> Response:
+            try:
+                if claimed is None:
+                    check(body.sums["sha256"].hex())
+                elif "sha256" in body.sums:
+                    signature.check_digest(claimed, body.sums["sha256"].hex())
+            except SignatureError as error:
+                return refuse(service, error.code, error.message, environ, 403)
+            if isinstance(sink, Chunks):
+                environ.update(_checksums(sink.trailers))
+            return self._answer(signed, principal, environ, body)
 
+        return Visit(sink, answer, partial(_refuse_body, service, environ))
+
+    def _answer(
+        self, signed: Signed, principal: Principal, environ: Environ, body: Body
+    ) -> Response:
+        service, name = signed.service, SERVICES[signed.service]
+        operation = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
+        _hand_over(name, environ, body)
         environ["labkit.principal"], environ["labkit.service"] = principal, name
         try:
+            operation = _operation(name, environ) or operation
             if operation in REFUSED.get(name, ()):
                 raise unsupported(name, operation)
             if (name, operation) == ("sts", "AssumeRole"):
                 identity.check_trust(principal, Request(environ).form.get("RoleArn", ""))
                 environ["wsgi.input"].seek(0)
-            return self.dispatch(environ, start)
+            response = _called(self.dispatch, environ)
         except NotImplementedError:
             error = unsupported(name, operation)
-            return _refuse(service, error.code, error.message, environ, start)
+            response = refuse(service, error.code, error.message, environ)
         except ServiceException as error:
-            code = 403 if error.code.startswith("AccessDenied") else None
-            return _refuse(service, error.code, error.message, environ, start, code)
+            status = 403 if error.code.startswith("AccessDenied") else None
+            response = refuse(service, error.code, error.message, environ, status)
         except HTTPException as error:
-            return error.get_response(environ)(environ, start)
+            response = _called(error, environ)
         except Exception as error:
-            logger.exception("%s:%s", name, operation)
+            _report(f"{name}:{operation}", error)
             message = f"{name}:{operation} could not be done by the lab's local AWS: {error!r}"
-            return _refuse(service, "ValidationException", message, environ, start)
+            response = refuse(service, "ValidationException", message, environ)
         finally:
-            self._record(name, operation, region, principal, environ, status)
+            environ.pop(BODY, None)  # werkzeug's requests hold on to it, in a circle
+        self._record(name, operation, signed.region, principal, environ, response.status_code)
+        return response
 
-    def _git(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def _git(self, environ: Environ) -> Visit:
         path = environ["PATH_INFO"]
         repository = path.removeprefix(GIT_PATH).split("/")[0]
         host = environ["HTTP_HOST"].rpartition(":")[0]
@@ -140,27 +175,21 @@ class Door:
                 environ.get("HTTP_AUTHORIZATION", ""), region, GIT_PATH + repository, host
             )
         except SignatureError as error:
-            challenge = {"WWW-Authenticate": 'Basic realm="CodeCommit"'}
-            return Response(error.message, 401, challenge)(environ, start_response)
-        push = "git-receive-pack" in environ.get("QUERY_STRING", "") + path
-        self._record(
-            "codecommit", "GitPush" if push else "GitPull", region, principal, environ, 200
-        )
-        response: Response = self.git(environ, principal, repository)
-        return response(environ, start_response)
+            challenge = 'Basic realm="CodeCommit"'
+            raise plainly(error.message, 401, WWW_Authenticate=challenge) from error
 
-    def _delivery(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer what a git provider posts to a webhook: its secret is its signature."""
-        headers = {name.lower(): value for name, value in Request(environ).headers.items()}
-        headers[":peer"] = environ.get("REMOTE_ADDR", "")
-        if environ["REQUEST_METHOD"] != "POST":
-            return Response("Deliveries are posted.\n", 405)(environ, start_response)
-        if int(environ.get("CONTENT_LENGTH") or 0) > deliveries.MOST_BYTES:
-            status, answer = 413, {"message": "the payload is larger than 25 MB"}
-        else:
-            status, answer = deliveries.answer(environ["PATH_INFO"], headers, _read(environ))
-        text = json.dumps(answer)
-        return Response(text, status, content_type="application/json")(environ, start_response)
+        def answer(body: Body) -> Response:
+            push = "git-receive-pack" in environ["QUERY_STRING"] + path
+            operation = "GitPush" if push else "GitPull"
+            try:
+                response = self.git(environ, principal, repository, body)
+            except Exception as error:
+                _report(f"codecommit:{operation}", error)
+                response = Response(f"{operation} could not be done: {error!r}\n", 400)
+            self._record("codecommit", operation, region, principal, environ, response.status_code)
+            return response
+
+        return Visit(_spool(environ, limits.of_push(), _refuse_push), answer, _refuse_push)
 
     def _record(
         self,
@@ -175,7 +204,7 @@ class Door:
         record = {
             "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "eventSource": f"{service}.amazonaws.com",
-            "eventName": operation,
+            "eventName": operation[:_MOST_NAME],
             "awsRegion": region,
             "userIdentity": {
                 "arn": principal.arn,
@@ -189,37 +218,130 @@ class Door:
             trail.write(json.dumps(record) + "\n")
 
 
-def _foreign(environ: Environ) -> Response | None:
-    """The answer to a request that a web page could have made the browser send, or None."""
+def _check_host(environ: Environ) -> None:
+    """Refuse what a web page could have made the browser send."""
     allowed = runtime.current().endpoint_url.removeprefix("http://")
     port = allowed.rpartition(":")[2]
     if environ.get("HTTP_HOST") not in (allowed, f"localhost:{port}"):
-        return Response("The local AWS answers on its own loopback address only.\n", 403)
+        raise plainly("The local AWS answers on its own loopback address only.", 403)
     if "HTTP_ORIGIN" in environ or environ.get("HTTP_SEC_FETCH_SITE", "none") != "none":
-        return Response("The local AWS does not answer web pages.\n", 403)
-    return None
+        raise plainly("The local AWS does not answer web pages.", 403)
 
 
 def _is_git(environ: Environ) -> bool:
     authorization = environ.get("HTTP_AUTHORIZATION", "")
     return environ["PATH_INFO"].startswith(GIT_PATH) and (
         authorization.lower().startswith("basic ")
-        or (not authorization and "X-Amz-Signature" not in environ.get("QUERY_STRING", ""))
+        or (not authorization and "X-Amz-Signature" not in environ["QUERY_STRING"])
     )
 
 
-def _read(environ: Environ) -> bytes:
-    """The request's body, left in the environment to be read again."""
-    if environ.get("wsgi.input_terminated"):
-        body = environ["wsgi.input"].read()
-        environ["wsgi.input_terminated"] = False
-        environ.pop("HTTP_TRANSFER_ENCODING", None)
-    else:
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-        body = environ["wsgi.input"].read(length) if length else b""
-    environ["CONTENT_LENGTH"] = str(len(body))
-    environ["wsgi.input"] = io.BytesIO(body)
-    return bytes(body)
+def _delivery(environ: Environ) -> Visit:
+    """What a git provider posts to a webhook: its secret is its signature."""
+    path = environ["PATH_INFO"]
+    headers = {name.lower(): value for name, value in Request(environ).headers.items()}
+    headers[":peer"] = environ["REMOTE_ADDR"]
+    if environ["REQUEST_METHOD"] != "POST":
+        raise plainly("Deliveries are posted.", 405)
+
+    def respond(status: int, content: dict[str, Any]) -> Response:
+        return Response(json.dumps(content), status, content_type="application/json")
+
+    def answer(body: Body) -> Response:
+        return respond(*deliveries.answer(path, headers, bytes(body)))
+
+    def refuse_body(error: BodyError | SignatureError) -> Response:
+        status, message = 400, error.message
+        if error.code == "EntityTooLarge":
+            status, message = 413, "the payload is larger than 25 MB"
+        return respond(status, {"message": message})
+
+    return Visit(_spool(environ, deliveries.MOST_BYTES, refuse_body), answer, refuse_body)
+
+
+def _sink(
+    environ: Environ,
+    headers: dict[str, str],
+    signed: Signed,
+    principal: Principal,
+    claimed: str | None,
+) -> Spool | Chunks:
+    """What takes the body of a signed request."""
+    name, refuse_body = SERVICES[signed.service], partial(_refuse_body, signed.service, environ)
+    upload = _is_upload(name, environ)
+    most = limits.of_object() if upload else limits.of_service(name)
+    sums = ["md5", "crc32"] if upload else []
+    if claimed is None or not claimed.startswith(("STREAMING-", signature.UNSIGNED)):
+        sums.append("sha256")
+    if claimed is None or not claimed.startswith("STREAMING-"):
+        return _spool(environ, most, refuse_body, sums)
+    if claimed not in FORMS:
+        message = (
+            f"The lab's local AWS does not take bodies of the form {claimed} (nothing was done)."
+        )
+        raise Refused(partial(refuse, signed.service, "UnknownOperationException", message))
+    length = headers.get("x-amz-decoded-content-length", "")
+    if not (length.isascii() and length.isdigit()):
+        message = "You must provide the x-amz-decoded-content-length HTTP header."
+        raise Refused(partial(refuse, signed.service, "MissingContentLength", message, status=411))
+    if int(length[:15]) > most:
+        raise Refused(lambda environ: refuse_body(too_large(most)))
+    chain = Chain(signed, principal) if FORMS[claimed] else None
+    return Chunks(_spool({}, most, refuse_body, sums), int(length), chain)
+
+
+def _spool(
+    environ: Environ,
+    most: int,
+    refuse_body: Callable[[BodyError], Response],
+    sums: Iterable[str] = (),
+) -> Spool:
+    if int(environ.get("CONTENT_LENGTH") or 0) > most:
+        raise Refused(lambda environ: refuse_body(too_large(most)))
+    return Spool(bodies_directory(), most, sums)
+
+
+def bodies_directory() -> Path:
+    """Where bodies lie that are too large for memory."""
+    return runtime.current().directory("bodies")
+
+
+def _refuse_body(service: str, environ: Environ, error: BodyError | SignatureError) -> Response:
+    if isinstance(error, SignatureError):
+        return refuse(service, error.code, error.message, environ, 403)
+    return refusals.of_body(service, error.code, error.message, environ)
+
+
+def _refuse_push(error: BodyError | SignatureError) -> Response:
+    return Response(f"{error.message}\n", 413 if error.code == "EntityTooLarge" else 400)
+
+
+def _checksums(trailers: Mapping[str, str]) -> Environ:
+    """What came behind a body, as if it had come before."""
+    return {
+        f"HTTP_{name.upper().replace('-', '_')}": value
+        for name, value in trailers.items()
+        if name.startswith("x-amz-checksum-")
+    }
+
+
+def _is_upload(name: str, environ: Environ) -> bool:
+    return limits.is_upload(
+        name, environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"]
+    )
+
+
+def _hand_over(name: str, environ: Environ, body: Body) -> None:
+    """Put the body where it will be looked for: what S3 stores may be too large for memory."""
+    upload = _is_upload(name, environ)
+    content = b"" if upload else bytes(body)
+    environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(content), str(len(content))
+    environ.pop("HTTP_TRANSFER_ENCODING", None)
+    if environ.get("HTTP_X_AMZ_CONTENT_SHA256", "").startswith("STREAMING-"):
+        environ["HTTP_X_AMZ_CONTENT_SHA256"] = signature.UNSIGNED  # it has been decoded
+        environ.pop("HTTP_X_AMZ_DECODED_CONTENT_LENGTH", None)
+    if upload:
+        environ[BODY] = body
 
 
 def _operation(boto3_name: str, environ: Environ) -> str:
@@ -236,37 +358,25 @@ def _operation(boto3_name: str, environ: Environ) -> str:
         operation, _ = get_service_router(boto3_name).match(request)
         return str(operation.name)
     except (HTTPException, NotImplementedError):
-        return f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
+        return ""
 
 
-def _refuse(
-    service: str,
-    code: str,
-    message: str,
-    environ: Environ,
-    start_response: StartResponse,
-    status: int | None = None,
-) -> Iterable[bytes]:
-    name = SERVICES.get(service) or (service if service in _modelled() else "sts")
-    content_type = environ.get("CONTENT_TYPE", "")
-    if "json" in content_type:  # also where no signature says which service was meant
-        text: str | bytes = json.dumps({"__type": code, "message": message})
-        return Response(text, status or 400, content_type=content_type)(environ, start_response)
-    if name == "s3":
-        code = _XML_CODES["s3"].get(code, code)
-        text = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
-        return Response(text, status or 400, content_type="application/xml")(
-            environ, start_response
-        )
-    if "json" not in get_service_model(name).protocol:
-        code = _XML_CODES["query"].get(code, code)
-    number, headers, text = error_response(
-        name, ServiceException(code, message), content_type, status
-    )
-    return Response(text, number, headers)(environ, start_response)
+def _called(app: Any, environ: Environ) -> Response:
+    """What an application answers, read already where it is small; a 500 is none of AWS's answers."""
+    response = Response.from_app(app, environ)
+    if response.content_length is not None and response.content_length <= _SMALL_ANSWER:
+        response.make_sequence()
+    if response.status_code >= 500:
+        logger.warning("%s was answered with %s", environ["REQUEST_URI"], response.status)
+        response.status_code = 400
+    return response
 
 
-@cache
-def _modelled() -> frozenset[str]:
-    """The services that botocore has a model of: an error can be written as they would."""
-    return frozenset(create_loader().list_available_services("service-2"))
+def _report(what: str, error: Exception) -> None:
+    """Tell what failed inside, with a traceback where the fault is ours rather than moto's."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    known = [file for file in files if "/moto/" in file or "/labkit/cloud/" in file]
+    if known and "/moto/" in known[-1]:
+        logger.warning("%s: moto could not do it: %r", what, error)
+    else:
+        logger.exception("%s", what)

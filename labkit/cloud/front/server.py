@@ -10,7 +10,9 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
+import socket
 import sys
 import threading
 import warnings
@@ -21,7 +23,6 @@ from pkgutil import resolve_name
 from typing import Any
 
 import psutil
-from cheroot import wsgi
 from moto.core.request import Request
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.wrappers import Response
@@ -35,12 +36,14 @@ from labkit.cloud.compute import containers, functions, hosts
 from labkit.cloud.compute.balancer import elbv2
 from labkit.cloud.front.door import Door
 from labkit.cloud.front.launcher import no_proxy
+from labkit.cloud.front.port import Port
 from labkit.cloud.guests import watchdog
 from labkit.cloud.guests.isolation import isolation
 from labkit.cloud.guests.processes import JUPYTERLAB, Processes
 from labkit.cloud.iam import grammar
 from labkit.cloud.monitoring import alarms
-from labkit.cloud.shared import identity, runtime
+from labkit.cloud.s3 import objects
+from labkit.cloud.shared import identity, runtime, threads
 from labkit.cloud.shared.deliveries import Delivery
 from labkit.cloud.shared.service import Service
 
@@ -104,16 +107,18 @@ def _tell_pipelines(connection: Connection, delivery: Delivery) -> dict[str, Any
 
 def serve(state_dir: Path, port: int) -> None:
     """Run one local AWS in this process until it is told to stop."""
-    server = wsgi.Server((ADDRESS, port), None, numthreads=16, max=64, timeout=300)
-    server.shutdown_timeout = 1
-    server.prepare()
-    endpoint = f"http://{ADDRESS}:{server.bind_addr[1]}"
+    try:
+        listener = socket.create_server((ADDRESS, port), backlog=1024)
+    except OSError as error:
+        sys.exit(str(error))
+    endpoint = f"http://{ADDRESS}:{listener.getsockname()[1]}"
     runtime.start(runtime.Runtime(state_dir, endpoint, region="us-east-1"))
     learner = identity.create_learner(runtime.current().account_id, state_dir / "keys.json")
     dispatcher = Dispatcher(create_backend_app)
-    server.wsgi_app = Door(dispatcher, git_http.answer)
+    front = Port(Door(dispatcher, git_http.answer), listener)
     connections.listeners.append(_tell_pipelines)
     grammar.start()
+    objects.start()
     bus.start()
     hosts.start()
     functions.start()
@@ -125,12 +130,13 @@ def serve(state_dir: Path, port: int) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    threading.Thread(target=server.serve, name="http", daemon=True).start()
+    threads.start(front.serve, name="http", failed=threads.logged)
     _write_description(state_dir, endpoint, learner)
     stop.wait()
     (state_dir / "lab.json").unlink(missing_ok=True)
-    server.socket.close()
+    listener.close()
     Processes(state_dir).end(but_not=JUPYTERLAB)
+    shutil.rmtree(state_dir / "bodies", ignore_errors=True)
 
 
 def _write_description(state_dir: Path, endpoint: str, learner: identity.Principal) -> None:

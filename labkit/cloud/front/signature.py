@@ -10,9 +10,10 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -22,7 +23,8 @@ from labkit.cloud.shared import identity
 from labkit.cloud.shared.identity import Principal
 
 SKEW = timedelta(minutes=15)
-UNSIGNED_BODY = ("UNSIGNED-PAYLOAD", "STREAMING-")
+UNSIGNED = "UNSIGNED-PAYLOAD"
+_EMPTY = hashlib.sha256().hexdigest()
 
 
 class SignatureError(Exception):
@@ -71,7 +73,7 @@ def read(headers: dict[str, str], query: str) -> Signed:
             credential, signed = parameters["X-Amz-Credential"], parameters["X-Amz-SignedHeaders"]
             signature, timestamp = parameters["X-Amz-Signature"], parameters["X-Amz-Date"]
             token = parameters.get("X-Amz-Security-Token")
-            lifetime = timedelta(seconds=int(parameters["X-Amz-Expires"]))
+            lifetime = _lifetime(parameters["X-Amz-Expires"])
         else:
             raise SignatureError(
                 "MissingAuthenticationTokenException", "Missing Authentication Token"
@@ -88,18 +90,11 @@ def read(headers: dict[str, str], query: str) -> Signed:
     )
 
 
-def verify(
-    signed: Signed, method: str, uri: str, headers: dict[str, str], body: bytes
-) -> Principal:
-    """The principal that signed this request.
-
-    Args:
-        signed: what `read` found.
-        uri: path and query as they came over the wire.
-        headers: all headers, names in lower case.
+def identify(signed: Signed) -> Principal:
+    """The principal that a request says it is of: what can be told before its body is read.
 
     Raises:
-        SignatureError: unknown key, wrong signature, wrong body, or out of its time.
+        SignatureError: unknown key, wrong session token, or out of its time.
     """
     principal = identity.find(signed.access_key_id)
     if principal is None or not _same(principal.session_token or "", signed.token or ""):
@@ -107,48 +102,58 @@ def verify(
             "UnrecognizedClientException", "The security token included in the request is invalid."
         )
     _check_time(signed)
-    claimed = headers.get("x-amz-content-sha256")
-    unsigned = claimed is None or claimed.startswith(UNSIGNED_BODY)
-    if not unsigned and hashlib.sha256(body).hexdigest() != claimed:
+    return principal
+
+
+def claimed_digest(signed: Signed, headers: Mapping[str, str]) -> str | None:
+    """What the signature takes for the body's digest; None is the SHA-256 of what will come.
+
+    S3's clients say it in a header, so that their signature can be checked before the body is there.
+    """
+    presigned = "authorization" not in headers
+    unsigned = UNSIGNED if presigned and signed.service == "s3" else None
+    return headers.get("x-amz-content-sha256") or unsigned
+
+
+def check_digest(claimed: str, digest: str) -> None:
+    """Check that the body is the one that was signed.
+
+    Raises:
+        SignatureError: it is another one.
+    """
+    if not _same(claimed, digest):
         raise SignatureError(
             "XAmzContentSHA256Mismatch",
             "The provided 'x-amz-content-sha256' header does not match what was computed.",
         )
-    if not _same(_expected(signed, principal, method, uri, headers, body), signed.signature):
-        raise SignatureError(
-            "InvalidSignatureException",
-            "The request signature we calculated does not match the signature you provided. "
-            "Check your AWS Secret Access Key and signing method. "
-            "Consult the service documentation for details.",
-        )
-    return principal
 
 
-def _expected(
+def check(
     signed: Signed,
     principal: Principal,
     method: str,
     uri: str,
-    headers: dict[str, str],
-    body: bytes,
-) -> str:
-    signer = (S3SigV4Auth if signed.service == "s3" else SigV4Auth)(
-        Credentials(principal.access_key_id, principal.secret_access_key),
-        signed.service,
-        signed.region,
-    )
+    headers: Mapping[str, str],
+    digest: str,
+) -> None:
+    """Check the signature of a request.
+
+    Args:
+        signed: what `read` found.
+        uri: path and query as they came over the wire.
+        headers: all headers, names in lower case.
+        digest: the body's, or what stands in its place.
+
+    Raises:
+        SignatureError: it is not this principal's, or not of this request.
+    """
+    signer = _signer(signed, principal)
+    path, _, whole_query = uri.partition("?")
     query = "&".join(
-        part for part in urlsplit(uri).query.split("&") if not part.startswith("X-Amz-Signature=")
+        part for part in whole_query.split("&") if not part.startswith("X-Amz-Signature=")
     )
-    path = urlsplit(uri).path
-    request = AWSRequest(method, f"http://{headers['host']}{path}?{query}", data=body)
+    request = AWSRequest(method, f"http://{headers['host']}{path}?{query}")
     request.context["timestamp"] = signed.timestamp
-    presigned = "authorization" not in headers
-    digest = headers.get("x-amz-content-sha256") or (
-        "UNSIGNED-PAYLOAD"
-        if presigned and signed.service == "s3"
-        else hashlib.sha256(body).hexdigest()
-    )
     lines = [f"{name}:{' '.join(headers.get(name, '').split())}" for name in signed.signed_headers]
     canonical = "\n".join(
         [
@@ -161,19 +166,86 @@ def _expected(
             digest,
         ]
     )
-    return str(signer.signature(signer.string_to_sign(request, canonical), request))
+    expected = signer.signature(signer.string_to_sign(request, canonical), request)
+    if not _same(expected, signed.signature):
+        raise SignatureError(
+            "InvalidSignatureException",
+            "The request signature we calculated does not match the signature you provided. "
+            "Check your AWS Secret Access Key and signing method. "
+            "Consult the service documentation for details.",
+        )
+
+
+class Chain:
+    """The signatures of a body that is signed chunk by chunk, each made with the one before it.
+
+    AWS pages: "Signature calculations for the authorization header: transferring payload in multiple
+    chunks" and "... including trailing headers", in the Amazon S3 API Reference.
+    """
+
+    def __init__(self, signed: Signed, principal: Principal) -> None:
+        self._signer = _signer(signed, principal)
+        self._request = AWSRequest()
+        self._request.context["timestamp"] = signed.timestamp
+        self._timestamp, self._last = signed.timestamp, signed.signature
+
+    def check_chunk(self, digest: str, signature: str) -> None:
+        """Check the next chunk's signature.
+
+        Args:
+            digest: SHA-256 of the chunk's bytes, in hexadecimal.
+
+        Raises:
+            SignatureError: it is not the one that follows.
+        """
+        self._check("AWS4-HMAC-SHA256-PAYLOAD", [_EMPTY, digest], signature)
+
+    def check_trailer(self, digest: str, signature: str) -> None:
+        """Check the signature of the trailing headers.
+
+        Raises:
+            SignatureError: it is not the one that follows.
+        """
+        self._check("AWS4-HMAC-SHA256-TRAILER", [digest], signature)
+
+    def _check(self, kind: str, digests: list[str], signature: str) -> None:
+        scope = self._signer.credential_scope(self._request)
+        text = "\n".join([kind, self._timestamp, scope, self._last, *digests])
+        self._last = self._signer.signature(text, self._request)
+        if not _same(self._last, signature):
+            raise SignatureError(
+                "InvalidSignatureException",
+                "The signature of a chunk does not match the one that was calculated.",
+            )
+
+
+def _signer(signed: Signed, principal: Principal) -> SigV4Auth:
+    return (S3SigV4Auth if signed.service == "s3" else SigV4Auth)(
+        Credentials(principal.access_key_id, principal.secret_access_key),
+        signed.service,
+        signed.region,
+    )
+
+
+def _lifetime(seconds: str) -> timedelta:
+    """Of a presigned URL: a week at most."""
+    lifetime = timedelta(seconds=int(seconds[:9]))
+    if not timedelta(0) < lifetime <= timedelta(days=7):
+        raise ValueError("X-Amz-Expires must be between 1 and 604800 seconds")
+    return lifetime
 
 
 def _check_time(signed: Signed) -> None:
     try:
         made = datetime.strptime(signed.timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    except ValueError as error:
+        first, last = made - SKEW, made + signed.lifetime
+    except (ValueError, OverflowError) as error:
         raise SignatureError(
             "IncompleteSignatureException",
             f"Date must be in ISO-8601 'basic format'. Got '{signed.timestamp}'.",
         ) from error
     now = datetime.now(UTC)
-    if not made - SKEW <= now <= made + signed.lifetime:
+    if not first <= now <= last:
         raise SignatureError(
             "InvalidSignatureException",
             f"Signature expired: {signed.timestamp} is not within {signed.lifetime} of {now:%Y%m%dT%H%M%SZ}",

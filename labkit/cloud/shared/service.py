@@ -16,9 +16,9 @@ from botocore import xform_name
 from moto.core.common_types import TYPE_RESPONSE
 from moto.core.exceptions import ServiceException
 from moto.core.model import OperationModel
-from moto.core.request import Request, determine_request_protocol
+from moto.core.request import Request
 from moto.core.responses import ActionResult, BaseResponse
-from moto.core.serialize import get_serializer_class
+from moto.core.serialize import SERIALIZERS, get_serializer_class
 from moto.core.utils import get_service_model
 
 from labkit.cloud.shared import input_checks
@@ -110,7 +110,10 @@ def error_response(
 ) -> TYPE_RESPONSE:
     """`error` as the service's own protocol writes it: (status, headers, body)."""
     model = get_service_model(boto3_name)
-    protocol = determine_request_protocol(model, content_type)
+    spoken = [
+        name for name in model.metadata.get("protocols", [model.protocol]) if name in SERIALIZERS
+    ]
+    protocol = "query" if "query" in spoken and "form" in content_type else [*spoken, "json"][0]
     serializer = get_serializer_class(model.service_name, protocol)(
         operation_model=OperationModel({}, model)
     )
