@@ -10,7 +10,7 @@ import pytest
 from labkit.cloud.front import launcher
 from tests.codebuild.conftest import make_bench
 from tests.codebuild.test_builds import inline
-from tests.conftest import Aws, share_downloads
+from tests.conftest import Aws
 
 pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
@@ -32,7 +32,6 @@ def test_a_build_need_not_quote_its_paths(
     if isolation == "none":
         monkeypatch.setenv("LABKIT_ISOLATION", "none")
     state_dir = tmp_path / "state of the läb"
-    share_downloads(state_dir)
     aws = Aws(launcher.up(state_dir)[0])
     try:
         assert aws.guests_dir.stat().st_mode & 0o777 == 0o700
