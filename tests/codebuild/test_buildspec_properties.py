@@ -285,8 +285,8 @@ def test_links_are_followed_within_the_build_alone(bench: Any) -> None:
     key = f"links-{uuid4()}.zip"
     commands = [
         "mkdir out",
-        "echo one > one; echo two > /tmp/two; echo three > $HOME/three",
-        "cd out; ln -s ../one .; ln -s /tmp/two .; ln -s $HOME/three .; ln -s $CODEBUILD_SRC_DIR/one four",
+        "echo one > one; echo two > $TMPDIR/two; echo three > $HOME/three",
+        "cd out; ln -s ../one .; ln -s $TMPDIR/two .; ln -s $HOME/three .; ln -s $CODEBUILD_SRC_DIR/one four",
         "ln -s /etc/passwd out; ln -s /etc etc",
     ]
     spec = {

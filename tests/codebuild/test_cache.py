@@ -160,7 +160,9 @@ def test_a_chain_of_links_too_long_to_follow_does_not_lead_out(bench: Any) -> No
     body = chain_of_links("src/", "../../../../..", "evil-chain")
     s3.put_object(Bucket=bucket, Key=item["Key"], Body=body)
     said = bench.log(bench.run(project))
-    assert any("it leads outside" in line or "The cache was not restored" in line for line in said)
+    # which of them depends on how long the name of the build's own directory is
+    refusals = ("it leads outside", "it is no link any more", "The cache was not restored")
+    assert any(refusal in line for refusal in refusals for line in said)
     guests = bench.aws.guests_dir
     assert not [at for at, _, files in os.walk(guests) if "evil-chain" in files]
     assert not (guests.parent / "evil-chain").exists()
