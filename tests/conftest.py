@@ -66,7 +66,9 @@ class Aws:
 
     def _make(self, service: str, *, parameter_validation: bool = True, **credentials: str) -> Any:
         config = Config(
-            retries={"total_max_attempts": 1}, parameter_validation=parameter_validation
+            retries={"total_max_attempts": 1},
+            parameter_validation=parameter_validation,
+            inject_host_prefix=False,  # the lab has one address
         )
         return boto3.client(
             service,

@@ -24,9 +24,11 @@ from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from jsonpath_ng.ext import parse
 from moto.events.models import Rule, events_backends
 from moto.events.utils import EventTemplateParser
 
+from labkit.cloud.bus import patterns
 from labkit.cloud.shared import clients, threads
 
 EVENTS = "events.amazonaws.com"
@@ -161,6 +163,7 @@ _lines = _Lines()
 
 def start() -> None:
     """Start the worker that matches rules, and take moto's own PutEvents through it too."""
+    patterns.start(_TARGETS)
     Rule.send_to_targets = _send_to_targets  # type: ignore[method-assign,assignment]
     threads.repeat(_match_next_event, name="eventbridge")
 
@@ -189,6 +192,9 @@ def _send_to_targets(rule: Rule, original_event: Any, transform_input: bool = Tr
 def _input(target: dict[str, Any], event: Event) -> Any:
     if "Input" in target:
         return json.loads(target["Input"])
+    if "InputPath" in target:
+        found = parse(target["InputPath"]).find(event)
+        return found[0].value if found else None
     if "InputTransformer" in target:
         transformer = target["InputTransformer"]
         return EventTemplateParser.parse(

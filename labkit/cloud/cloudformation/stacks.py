@@ -6,10 +6,12 @@ A template that names more is refused whole: what moto would make of it nobody c
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 import yaml
 from moto.cloudformation.models import CloudFormationBackend
+from moto.cloudformation.responses import CloudFormationResponse
 from moto.cloudformation.utils import yaml_tag_constructor
 
 from labkit.cloud.shared.service import AWSError
@@ -42,6 +44,8 @@ def start() -> None:
     """Have moto refuse such templates: called once, when the local AWS starts."""
     for name in ("create_stack", "update_stack", "create_change_set"):
         _guard(name)
+    for name in ("describe_change_set", "delete_change_set", "execute_change_set"):
+        _find_change_set(name)
 
 
 def _guard(name: str) -> None:
@@ -52,6 +56,23 @@ def _guard(name: str) -> None:
         return original(self, *arguments, template=template, **keywords)
 
     setattr(CloudFormationBackend, name, checked)
+
+
+def _find_change_set(name: str) -> None:
+    """A change set is one of its stack, whatever change sets of that name other stacks have."""
+    original = getattr(CloudFormationResponse, name)
+
+    @wraps(original)
+    def found(self: Any) -> Any:
+        wanted, stack = self._get_param("ChangeSetName"), self._get_param("StackName")
+        for one in self.cloudformation_backend.change_sets.values():
+            named = wanted == one.change_set_name and stack in (one.stack_name, one.stack_id)
+            if named or wanted == one.change_set_id:
+                self.params["ChangeSetName"] = one.change_set_id
+                return original(self)
+        raise AWSError("ChangeSetNotFound", f"ChangeSet [{wanted}] does not exist")
+
+    setattr(CloudFormationResponse, name, found)
 
 
 def _check(template: Any) -> None:

@@ -30,10 +30,10 @@ from moto.core.routing import get_service_router
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
-from labkit.cloud.front import limits, refusals, signature
+from labkit.cloud.front import inputs, limits, operations, refusals, signature
 from labkit.cloud.front.chunked import FORMS, Chunks
 from labkit.cloud.front.refusals import Environ, Refused, plainly, refuse
-from labkit.cloud.front.services import REFUSED, SERVICES
+from labkit.cloud.front.services import SERVICES
 from labkit.cloud.front.signature import Chain, SignatureError, Signed
 from labkit.cloud.s3.objects import BODY
 from labkit.cloud.shared import deliveries, identity, runtime
@@ -141,9 +141,11 @@ class Door:
         _hand_over(name, environ, body)
         environ["labkit.principal"], environ["labkit.service"] = principal, name
         try:
-            operation = _operation(name, environ) or operation
-            if operation in REFUSED.get(name, ()):
-                raise unsupported(name, operation)
+            operation = environ["labkit.operation"] = _operation(name, environ) or operation
+            if (table := operations.of(name)) is not None:
+                if operation not in table.kinds:
+                    raise unsupported(name, operation)
+                inputs.check(name, operation, table, environ)
             if (name, operation) == ("sts", "AssumeRole"):
                 identity.check_trust(principal, Request(environ).form.get("RoleArn", ""))
                 environ["wsgi.input"].seek(0)
@@ -345,20 +347,20 @@ def _hand_over(name: str, environ: Environ, body: Body) -> None:
 
 
 def _operation(boto3_name: str, environ: Environ) -> str:
-    """The operation a request asks for, by its protocol's own sign of it."""
-    target = environ.get("HTTP_X_AMZ_TARGET", "")
-    if target:
-        return str(target.rpartition(".")[2])
+    """The operation a request asks for, by its protocol's own sign of it; it is that one that runs."""
     request = Request(environ)
-    if "form" in environ.get("CONTENT_TYPE", "") or "Action" in request.args:
-        action = request.values.get("Action", "")
-        environ["wsgi.input"].seek(0)
-        return action
-    try:
-        operation, _ = get_service_router(boto3_name).match(request)
-        return str(operation.name)
-    except (HTTPException, NotImplementedError):
-        return ""
+    protocol = get_service_model(boto3_name).protocol
+    if protocol.startswith("rest"):
+        try:
+            operation, environ["labkit.uri"] = get_service_router(boto3_name).match(request)
+            return str(operation.name)
+        except (HTTPException, NotImplementedError):
+            return ""
+    if target := environ.get("HTTP_X_AMZ_TARGET"):
+        return str(target.rpartition(".")[2])
+    action = (request.form or request.args).get("Action", "")
+    environ["wsgi.input"].seek(0)
+    return str(action or environ["PATH_INFO"].rpartition("/operation/")[2])
 
 
 def _called(app: Any, environ: Environ) -> Response:

@@ -24,6 +24,7 @@ from typing import Any
 
 import psutil
 from moto.core.request import Request
+from moto.core.responses import BaseResponse
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.wrappers import Response
 
@@ -34,6 +35,7 @@ from labkit.cloud.codeconnections.models import Connection
 from labkit.cloud.codedeploy import scaling
 from labkit.cloud.compute import containers, functions, hosts
 from labkit.cloud.compute.balancer import elbv2
+from labkit.cloud.front import absences
 from labkit.cloud.front.door import Door
 from labkit.cloud.front.launcher import no_proxy
 from labkit.cloud.front.port import Port
@@ -56,6 +58,14 @@ OURS = {
     "codeconnections": "labkit.cloud.codeconnections.service:CodeConnections",
     "codestar-connections": "labkit.cloud.codeconnections.service:CodeStarConnections",
 }
+# what is changed in moto when its service is first asked for: some take seconds to import
+LATE = {
+    "cloudformation": "labkit.cloud.cloudformation.stacks:start",
+    "ec2": "labkit.cloud.compute.network:start",
+    "kms": "labkit.cloud.iam.keys:start",
+    "ssm": "labkit.cloud.front.absences:of_parameters",
+    "stepfunctions": "labkit.cloud.stepfunctions:start",
+}
 ADDRESS = "127.0.0.1"
 _starting = threading.Lock()
 
@@ -65,23 +75,26 @@ class Dispatcher(DomainDispatcherApplication):
 
     def get_application(self, environ: dict[str, Any]) -> Any:
         name = environ["labkit.service"]
-        if name in ("cloudformation", "stepfunctions"):
+        if name in LATE:
             with _starting:
                 _start(name)
         return _application(name) if name in OURS else super().get_application(environ)
 
 
+def _do_what_was_asked() -> None:
+    """Have moto do the operation that the door named; moto would look into bodies for a name too."""
+    original = BaseResponse._get_action
+
+    def _get_action(self: BaseResponse) -> str:
+        request = getattr(self, "normalized_request", None)
+        return (request and request.environ.get("labkit.operation")) or original(self)
+
+    BaseResponse._get_action = _get_action  # type: ignore[method-assign]
+
+
 @cache
 def _start(name: str) -> None:
-    """What takes moto seconds to import; most labs never ask for it."""
-    if name == "cloudformation":
-        from labkit.cloud.cloudformation import stacks
-
-        stacks.start()
-    else:
-        from labkit.cloud import stepfunctions
-
-        stepfunctions.start()
+    resolve_name(LATE[name])()
 
 
 @cache
@@ -116,6 +129,8 @@ def serve(state_dir: Path, port: int) -> None:
     learner = identity.create_learner(runtime.current().account_id, state_dir / "keys.json")
     dispatcher = Dispatcher(create_backend_app)
     front = Port(Door(dispatcher, git_http.answer), listener)
+    _do_what_was_asked()
+    absences.start()
     connections.listeners.append(_tell_pipelines)
     grammar.start()
     objects.start()

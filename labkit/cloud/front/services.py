@@ -1,8 +1,4 @@
-"""Which AWS services the local AWS has, and which of moto's operations it refuses.
-
-moto answers some operations without doing their work. Those that would make a learner believe that
-something ran are refused here, by name, until the lab really does them (rule R1).
-"""
+"""Which AWS services the local AWS has; `operations` says which of moto's operations it lets through."""
 
 from __future__ import annotations
 
@@ -34,40 +30,4 @@ SERVICES = {
     "ecr": "ecr",
     "ecs": "ecs",
     "tagging": "resourcegroupstaggingapi",
-}
-
-# boto3 name -> operations that moto answers without doing them
-REFUSED = {
-    "ssm": {
-        "SendCommand",
-        "StartSession",
-        "StartAutomationExecution",
-        "CreateMaintenanceWindow",
-    },
-    "ec2": {
-        "RequestSpotInstances",
-        "RequestSpotFleet",
-        "CreateFleet",
-        "ImportImage",
-        "GetPasswordData",
-    },
-    "ecs": {
-        "RegisterContainerInstance",
-        "StartTask",
-        "CreateCapacityProvider",
-        "PutClusterCapacityProviders",
-        "ExecuteCommand",
-    },
-    "cloudformation": {"CreateStackSet", "CreateStackInstances", "RegisterType"},
-    "ecr": {"StartImageScan", "CreatePullThroughCacheRule", "PutReplicationConfiguration"},
-    "lambda": {
-        "CreateEventSourceMapping",
-        "CreateFunctionUrlConfig",
-        "InvokeAsync",
-        "InvokeWithResponseStream",
-        "PublishLayerVersion",
-    },
-    "events": {"StartReplay", "CreateApiDestination", "CreatePartnerEventSource"},
-    "cloudwatch": {"PutAnomalyDetector", "PutMetricStream"},
-    "logs": {"StartQuery", "CreateExportTask", "CreateDelivery"},
 }

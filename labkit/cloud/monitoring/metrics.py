@@ -81,7 +81,7 @@ _indexes_lock = threading.Lock()
 
 
 def start() -> None:
-    """Make GetMetricStatistics exact: called once, when the local AWS starts."""
+    """Make GetMetricStatistics and ListMetrics exact: called once, when the local AWS starts."""
     CloudWatchBackend.get_metric_statistics = _get_metric_statistics  # type: ignore[method-assign]
     put = CloudWatchBackend.put_metric_data
 
@@ -93,7 +93,14 @@ def start() -> None:
             if datum.get("Values"):
                 self.metric_data += _distributions(namespace, datum)
 
+    filtered = CloudWatchBackend.get_filtered_metrics
+
+    def get_filtered_metrics(self: Any, *arguments: Any) -> list[MetricDatumBase]:
+        """Each metric once, whatever dimensions it has."""
+        return list({_metric(one): one for one in filtered(self, *arguments)}.values())
+
     CloudWatchBackend.put_metric_data = put_metric_data  # type: ignore[method-assign]
+    CloudWatchBackend.get_filtered_metrics = get_filtered_metrics  # type: ignore[method-assign,assignment]
 
 
 def series(

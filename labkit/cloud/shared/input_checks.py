@@ -72,7 +72,7 @@ def check(operation: OperationModel, params: dict[str, Any]) -> None:
     wrong = [line for line in report.splitlines() if "valid min " not in line]
     if wrong:
         raise ServiceException(code(operation, _fault(wrong[0])), "\n".join(wrong))
-    broken = list(_constraints(params, shape, []))
+    broken = list(constraints(params, shape, []))
     if broken:
         count = f"{len(broken)} validation error{'s' if len(broken) > 1 else ''} detected: "
         told = count + "; ".join(fault.message for fault in broken)
@@ -166,19 +166,19 @@ def _mistyped(value: Any, shape: Shape, path: list[str]) -> Iterator[Fault]:
                 yield from _mistyped(item, shape.value, [*path, key, "member"])
 
 
-def _constraints(value: Any, shape: Shape, path: list[str]) -> Iterator[Fault]:
+def constraints(value: Any, shape: Shape, path: list[str]) -> Iterator[Fault]:
     """The model's patterns, lengths, ranges and enumerations that `value` breaks, in AWS's words."""
     if isinstance(shape, StructureShape):
         for name, member in shape.members.items():
             if value.get(name) is not None:
-                yield from _constraints(value[name], member, [*path, name])
+                yield from constraints(value[name], member, [*path, name])
         return
     if isinstance(shape, ListShape):
         for index, item in enumerate(value, start=1):
-            yield from _constraints(item, shape.member, [*path, str(index), "member"])
+            yield from constraints(item, shape.member, [*path, str(index), "member"])
     if isinstance(shape, MapShape):
         for key, item in value.items():
-            yield from _constraints(item, shape.value, [*path, key, "member"])
+            yield from constraints(item, shape.value, [*path, key, "member"])
     where = ".".join(path)
     for rule in _broken_rules(value, shape):
         told = f"Value '{value}' at '{where}' failed to satisfy constraint: Member must {rule}"

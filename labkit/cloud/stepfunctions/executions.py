@@ -18,6 +18,7 @@ from labkit.cloud import bus
 def start() -> None:
     """Listen to moto's executions."""
     begin, end = Execution.start, BaseExecutionWorkerCommunication.terminated
+    stop = Execution.stop
 
     def started(self: Any) -> None:
         _tell(self, "RUNNING")
@@ -31,6 +32,11 @@ def start() -> None:
         end(self)
         _tell(execution, execution.status)
 
+    def stopped(self: Any, stop_date: Any, error: Any, cause: Any) -> None:
+        self.stop_date = stop_date  # StopExecution answers with it before the end
+        stop(self, stop_date, error, cause)
+
+    Execution.stop = stopped  # type: ignore[method-assign]
     Execution.start = started  # type: ignore[method-assign]
     Execution.output = property(_output, _set_output)
     BaseExecutionWorkerCommunication.terminated = terminated  # type: ignore[method-assign]

@@ -68,7 +68,9 @@ class Declarations(Service):
         items, token = page(sorted(self.backend.applications), nextToken, None)
         return {"applications": items, "nextToken": token}
 
-    def update_application(self, applicationName: str, newApplicationName: str) -> Answer:
+    def update_application(self, applicationName: str = "", newApplicationName: str = "") -> Answer:
+        if not applicationName or not newApplicationName:
+            raise AWSError("ApplicationNameRequiredException", "Application name is required.")
         known = self.backend.application(applicationName)
         if newApplicationName in self.backend.applications:
             raise AWSError(

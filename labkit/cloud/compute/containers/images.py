@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from moto.ecr.exceptions import ImageAlreadyExistsException
 from moto.ecr.models import ECRBackend, Image
 
 from labkit.cloud.compute.containers import downloads, layers
@@ -94,16 +95,28 @@ def start() -> None:
                 "LayersNotFoundException",
                 f"The layers {', '.join(missing)} are not in the repository {repository_name}",
             )
-        return put(self, repository_name, image_manifest, *rest, **more)
+        try:
+            return put(self, repository_name, image_manifest, *rest, **more)
+        except ImageAlreadyExistsException as error:
+            if repository.is_tag_immutable() and _digest(image_manifest) not in error.message:
+                raise AWSError(
+                    "ImageTagAlreadyExistsException",
+                    f"The image tag already exists in the '{repository_name}' repository and cannot "
+                    "be overwritten because the repository is immutable.",
+                ) from error
+            raise
 
     def create_digest(self: Any) -> None:
-        digest = hashlib.sha256(self.image_manifest.encode()).hexdigest()
-        self._image_digest = f"sha256:{digest}"
+        self._image_digest = _digest(self.image_manifest)
 
     ECRBackend.complete_layer_upload = complete_layer_upload  # type: ignore[method-assign]
     ECRBackend.put_image = put_image  # type: ignore[method-assign]
     Image._create_digest = create_digest  # type: ignore[method-assign]
     downloads.start()
+
+
+def _digest(manifest: str) -> str:
+    return f"sha256:{hashlib.sha256(manifest.encode()).hexdigest()}"
 
 
 def is_ecr(uri: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from moto.ecs.exceptions import EcsClientException
+from moto.ecs.exceptions import EcsClientException, InvalidParameterException
 from moto.ecs.models import EC2ContainerServiceBackend, Task
 
 from labkit.cloud.compute.containers import definitions
@@ -17,8 +17,7 @@ from labkit.cloud.shared.service import named
 
 def start() -> None:
     """Make moto's tasks run: called once, when the local AWS starts."""
-    run, stop = EC2ContainerServiceBackend.run_task, EC2ContainerServiceBackend.stop_task
-    listed = EC2ContainerServiceBackend.list_tasks
+    run, listed = EC2ContainerServiceBackend.run_task, EC2ContainerServiceBackend.list_tasks
     init = Task.__init__
 
     def __init__(self: Any, *arguments: Any, **keywords: Any) -> None:
@@ -45,7 +44,7 @@ def start() -> None:
             if task.id == task_str.split("/")[-1]:
                 task.running.stop(reason or "Task stopped by user", "UserInitiated")
                 return task
-        return stop(self, cluster_str, task_str, reason)
+        raise InvalidParameterException("The referenced task was not found.")
 
     def list_tasks(self: Any, *arguments: Any, **keywords: Any) -> list[Task]:
         """AWS lists tasks that have stopped only if it is asked for them."""
