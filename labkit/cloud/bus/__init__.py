@@ -24,7 +24,7 @@ from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from jsonpath_ng.ext import parse
+from jsonpath_ng.ext.parser import parse
 from moto.events.models import Rule, events_backends
 from moto.events.utils import EventTemplateParser
 
