@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -86,6 +87,6 @@ def _fault_of_refusal(service: str, name: str, response: Any) -> str | None:
 
 def _is_let_through(service: str, name: str) -> bool:
     if service in OURS:
-        return hasattr(OURS[service], xform_name(name))
+        return hasattr(resolve_name(OURS[service]), xform_name(name))
     table = operations.of(service)
     return table is not None and OTHER_NAMES.get(name, name) in table.kinds
