@@ -276,7 +276,18 @@ def test_a_canary_gets_its_share_and_a_bad_one_is_taken_back(service: Service) -
 
 
 def test_a_tenth_of_the_traffic_is_a_tenth(service: Service) -> None:
-    service.group(deploymentConfigName="CodeDeployDefault.ECSCanary10Percent15Minutes")
+    canary = (
+        f"{service.cluster.name}-tenth"  # for ten minutes in the lab, so that it is not over before
+    )
+    service.codedeploy.create_deployment_config(
+        deploymentConfigName=canary,
+        computePlatform="ECS",
+        trafficRoutingConfig={
+            "type": "TimeBasedCanary",
+            "timeBasedCanary": {"canaryPercentage": 10, "canaryInterval": 600},
+        },
+    )
+    service.group(deploymentConfigName=canary)
     deployment = service.start(service.definition("2"))
     eventually(lambda: {get(f"{service.url}/")[1] for _ in range(40)} == {"1", "2"})
     seen = Counter(get(f"{service.url}/")[1] for _ in range(1000))

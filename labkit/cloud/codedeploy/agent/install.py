@@ -64,8 +64,11 @@ def install(
     instructions.write_text(json.dumps({"instructions": plan.instructions()}), encoding="utf-8")
     with record.open("w", encoding="utf-8") as done:
         for target, source in plan.commands:
+            name = host.name(target)
+            if "\0" in name:
+                raise InstallError(f"string contains null byte - {name!r}")
             if source is None:
-                _make(target, host.name(target))
+                _make(target, name)
             done.write(f"{host.absolute(target)}\n")  # B13: a file before it is copied
             done.flush()
             if source is not None:
