@@ -17,6 +17,7 @@ from labkit import course
 from labkit.lab import Lab
 from labkit.provision.aws import created, found, missing_is_fine
 
+FIRST_MESSAGE = "The sample app"
 # what git leaves in .git where it was broken off, or waits for somebody
 _HALF_DONE = ("index.lock", "rebase-merge", "rebase-apply", "MERGE_HEAD", "REVERT_HEAD")
 
@@ -67,19 +68,21 @@ def clone(lab: Lab) -> Path:
 def first_commit(lab: Lab) -> str:
     """Push the sample app as the first commit, if there is none; returns the branch's commit id."""
     directory = clone(lab)
-    return tip(lab) or push(lab, "The sample app", copy_sample_app, directory=directory)
+    return tip(lab) or push(lab, FIRST_MESSAGE, copy_sample_app, directory=directory)
 
 
 def restore(lab: Lab) -> str:
-    """Push the sample app as it was, if the branch has another; returns the branch's commit id.
+    """Push the sample app as it was, if it is not what was committed last; returns the commit's id.
 
     Whatever an earlier lesson has left, broken or mended: what is built next is the sample app.
     """
     directory = clone(lab)
     copy_sample_app(directory)
     _git(lab, "add", "--all", cwd=directory)
-    if not _does(directory, "diff", "--cached", "--quiet"):
-        _git(lab, "commit", "--quiet", "--message", "The sample app, as it was", cwd=directory)
+    last = _git(lab, "log", "-1", "--format=%s", cwd=directory)
+    if last != FIRST_MESSAGE or not _does(directory, "diff", "--cached", "--quiet"):
+        again = ["commit", "--quiet", "--allow-empty", "--message", FIRST_MESSAGE]
+        _git(lab, *again, cwd=directory)
     commit = _git(lab, "rev-parse", "HEAD", cwd=directory)
     if commit != tip(lab):
         _git(lab, "push", "--quiet", "origin", f"HEAD:{lab.branch}", cwd=directory)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from labkit.cloud.guests import isolation
 from tests.notebooks.execute import all_lessons, fresh_lab
 from tests.notebooks.interrupting import Lesson
 from tests.notebooks.test_notebooks import notebook_ids, shows_what_it_stored
@@ -23,7 +24,9 @@ LESSONS = all_lessons()
 
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
-def test_in_order_and_once_more() -> None:
+def test_in_order_and_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without isolation: with it, where it works, each lesson runs alone (test_notebooks)."""
+    monkeypatch.setenv(isolation.SWITCH, "none")
     with fresh_lab() as environment:
         for lesson in [*LESSONS, *LESSONS]:
             shows_what_it_stored(lesson, environment)

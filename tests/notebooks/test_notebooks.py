@@ -12,7 +12,14 @@ import pytest
 
 from labkit.cloud.front import launcher
 from labkit.markup import NO_MATHEMATICS
-from tests.notebooks.execute import CELL_TIMEOUT_SECONDS, ROOT, all_notebooks, fresh_lab
+from tests.notebooks.execute import (
+    CELL_TIMEOUT_SECONDS,
+    ROOT,
+    all_exercises,
+    all_lessons,
+    all_notebooks,
+    fresh_lab,
+)
 from tests.notebooks.reading import read
 
 SANITIZE = Path(__file__).with_name("sanitize.cfg")
@@ -42,9 +49,15 @@ def shows_what_it_stored(path: Path, environment: dict[str, str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.guests
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("path", all_notebooks(), ids=notebook_ids)
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    "path",
+    [
+        *all_lessons(),  # without isolation they are run in order: test_course
+        *(pytest.param(path, marks=pytest.mark.guests) for path in all_exercises()),
+    ],
+    ids=notebook_ids,
+)
 def test_runs_alone_and_shows_what_it_stored(path: Path) -> None:
     with fresh_lab() as environment:
         shows_what_it_stored(path, environment)

@@ -94,7 +94,7 @@ def test_a_commit_that_was_not_pushed_goes_with_the_next(lab: Lab) -> None:
     subprocess.run(["git", "commit", "--quiet", "-am", "Slate"], cwd=clone, check=True)
     assert source.clone(lab) == clone and source.restore(lab) == source.tip(lab)
     log = subprocess.run(["git", "log", "--format=%s"], cwd=clone, capture_output=True, text=True)
-    assert log.stdout.splitlines() == ["The sample app, as it was", "Slate", "The sample app"]
+    assert log.stdout.splitlines() == ["The sample app", "Slate", "The sample app"]
 
 
 def half_merged(clone: Path) -> None:
