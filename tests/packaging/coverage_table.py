@@ -9,6 +9,7 @@ from pkgutil import resolve_name
 from botocore import xform_name
 from moto.core.utils import get_service_model
 
+from labkit.cloud.cloudformation import template
 from labkit.cloud.front import operations
 from labkit.cloud.front.server import OURS
 from labkit.cloud.front.services import SERVICES
@@ -54,6 +55,16 @@ def _moto(name: str) -> Iterator[str]:
         told = f"refused with {', '.join(members)}"
         notes[item] = f"{notes[item]}; {told}" if item in notes else told
     yield from (f"- {item}: {note}" for item, note in sorted(notes.items()))
+    yield ""
+    if name == "cloudformation":
+        yield from _types()
+
+
+def _types() -> Iterator[str]:
+    yield "Types of resources, with the properties that they take; those that an update changes in brackets:\n"
+    for kind, one in template.types().items():
+        changes = f" ({', '.join(one['changes'])})" if "changes" in one else ""
+        yield f"- {kind}: {', '.join(one['takes'])}{changes}"
     yield ""
 
 

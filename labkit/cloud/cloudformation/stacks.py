@@ -1,4 +1,4 @@
-"""Stacks: moto's CloudFormation makes resources of the services that are in the lab, and no others.
+"""Stacks: moto's CloudFormation makes resources of the types that a case proves, and no others.
 
 A template that names more is refused whole: what moto would make of it nobody could use. AWS page:
 "AWS resource and property types reference".
@@ -6,54 +6,47 @@ A template that names more is refused whole: what moto would make of it nobody c
 
 from __future__ import annotations
 
+import contextlib
 from functools import wraps
 from typing import Any
 
-import yaml
-from moto.cloudformation.models import CloudFormationBackend
+from moto.cloudformation.models import ChangeSet, CloudFormationBackend, Stack
 from moto.cloudformation.responses import CloudFormationResponse
-from moto.cloudformation.utils import yaml_tag_constructor
+from moto.core.responses import ActionResult
 
+from labkit.cloud.cloudformation import resources
+from labkit.cloud.cloudformation import template as templates
 from labkit.cloud.shared.service import AWSError
-
-# services, or single types, that moto makes as the services' own operations would
-_MADE = (
-    "AWS::AutoScaling::",
-    "AWS::CloudFormation::WaitConditionHandle",
-    "AWS::CloudWatch::Alarm",
-    "AWS::EC2::",
-    "AWS::ECR::Repository",
-    "AWS::ElasticLoadBalancingV2::",
-    "AWS::Events::Rule",
-    "AWS::IAM::",
-    "AWS::KMS::",
-    "AWS::Lambda::Alias",
-    "AWS::Lambda::Function",
-    "AWS::Lambda::Permission",
-    "AWS::Lambda::Version",
-    "AWS::Logs::LogGroup",
-    "AWS::S3::",
-    "AWS::SNS::",
-    "AWS::SQS::",
-    "AWS::SSM::Parameter",
-    "AWS::SecretsManager::Secret",
-)
 
 
 def start() -> None:
-    """Have moto refuse such templates: called once, when the local AWS starts."""
+    """Have moto refuse such templates: called once, when the service is first asked for."""
     for name in ("create_stack", "update_stack", "create_change_set"):
         _guard(name)
     for name in ("describe_change_set", "delete_change_set", "execute_change_set"):
         _find_change_set(name)
+    CloudFormationResponse.validate_template = _validate_template  # type: ignore[method-assign]
+    _check_changes()
+    resources.start()
 
 
 def _guard(name: str) -> None:
     original = getattr(CloudFormationBackend, name)
 
     def checked(self: Any, *arguments: Any, template: Any, **keywords: Any) -> Any:
-        _check(template)
-        return original(self, *arguments, template=template, **keywords)
+        # what is given as a template before is checked already, and read
+        templates.check(template if isinstance(template, dict) else templates.read(template or ""))
+        known = set(self.stacks)
+        try:
+            return original(self, *arguments, template=template, **keywords)
+        except Exception:
+            for stack_id in (
+                set(self.stacks) - known
+            ):  # its name is free again, and what was made gone
+                with contextlib.suppress(Exception):
+                    self.stacks[stack_id].resource_map.delete()
+                del self.stacks[stack_id]
+            raise
 
     setattr(CloudFormationBackend, name, checked)
 
@@ -75,32 +68,55 @@ def _find_change_set(name: str) -> None:
     setattr(CloudFormationResponse, name, found)
 
 
-def _check(template: Any) -> None:
-    resources = _read(template).get("Resources")
-    types = {
-        resource.get("Type", "")
-        for resource in (resources.values() if isinstance(resources, dict) else ())
-        if isinstance(resource, dict)
-    }
-    unknown = sorted(kind for kind in types if not kind.startswith(_MADE))
-    if unknown:
-        raise AWSError(
-            "ValidationError",
-            f"The lab's local AWS does not make resources of the types [{', '.join(unknown)}] "
-            "(nothing was done)",
+def _validate_template(self: CloudFormationResponse) -> ActionResult:
+    text = self._get_param("TemplateBody")
+    if self._get_param("TemplateURL"):
+        text = self._get_stack_from_s3_url(self._get_param("TemplateURL"))
+    template = templates.read(text)
+    templates.check(template)
+    parameters = [
+        {
+            "ParameterKey": name,
+            "NoEcho": str(one.get("NoEcho", False)).lower() == "true",
+            **{key: str(one[of]) for key, of in _OF_PARAMETERS.items() if of in one},
+        }
+        for name, one in (template.get("Parameters") or {}).items()
+    ]
+    answer: dict[str, Any] = {"Parameters": parameters}
+    if "Description" in template:
+        answer["Description"] = template["Description"]
+    if named := [
+        one for one in template["Resources"].values() if one["Type"].startswith("AWS::IAM::")
+    ]:
+        has_name = any("Name" in name for one in named for name in one.get("Properties") or {})
+        answer["Capabilities"] = ["CAPABILITY_NAMED_IAM" if has_name else "CAPABILITY_IAM"]
+        kinds = sorted({one["Type"] for one in named})
+        answer["CapabilitiesReason"] = (
+            f"The following resource(s) require capabilities: [{', '.join(kinds)}]"
         )
+    return ActionResult(answer)
 
 
-def _read(template: Any) -> dict[str, Any]:
-    if isinstance(template, dict):
-        return template
+_OF_PARAMETERS = {"DefaultValue": "Default", "Description": "Description"}
 
-    class Loader(yaml.SafeLoader):
-        pass
 
-    Loader.add_multi_constructor("", yaml_tag_constructor)
-    try:
-        found = yaml.load(template or "", Loader)
-    except yaml.YAMLError:
-        return {}  # which moto refuses
-    return found if isinstance(found, dict) else {}
+def _check_changes() -> None:
+    update, apply = Stack.update, ChangeSet.apply
+
+    def check(stack: Stack, resources: dict[str, Any], parameters: dict[str, Any] | None) -> None:
+        known = stack.resource_map.input_parameters
+        changed = [name for name, value in (parameters or {}).items() if known.get(name) != value]
+        templates.check_changes(stack.resource_map._resource_json_map, resources, changed)
+
+    def updated(
+        self: Stack, template: str, role_arn: Any = None, parameters: Any = None, tags: Any = None
+    ) -> None:
+        check(self, templates.read(template)["Resources"], parameters)
+        update(self, template, role_arn, parameters, tags)
+
+    def applied(self: ChangeSet) -> None:
+        check(self.stack, self.template_dict["Resources"], self.parameters)
+        apply(self)
+
+    Stack.update = updated  # type: ignore[method-assign]
+    ChangeSet.apply = applied  # type: ignore[method-assign]
