@@ -25,6 +25,7 @@ def start() -> None:
         _guard(name)
     for name in ("describe_change_set", "delete_change_set", "execute_change_set"):
         _find_change_set(name)
+    CloudFormationResponse.list_change_sets = _list_change_sets  # type: ignore[method-assign]
     CloudFormationResponse.validate_template = _validate_template  # type: ignore[method-assign]
     _check_changes()
     resources.start()
@@ -66,6 +67,12 @@ def _find_change_set(name: str) -> None:
         raise AWSError("ChangeSetNotFound", f"ChangeSet [{wanted}] does not exist")
 
     setattr(CloudFormationResponse, name, found)
+
+
+def _list_change_sets(self: CloudFormationResponse) -> ActionResult:
+    stack, known = self._get_param("StackName"), self.cloudformation_backend.list_change_sets()
+    found = [one for one in known if stack in (one.stack_name, one.stack_id)]
+    return ActionResult({"Summaries": found})
 
 
 def _validate_template(self: CloudFormationResponse) -> ActionResult:
