@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -67,6 +68,7 @@ LATE = {
     "stepfunctions": "labkit.cloud.stepfunctions:start",
 }
 ADDRESS = "127.0.0.1"
+_OPEN_FILES = 10_240  # the most that macOS grants
 _starting = threading.Lock()
 
 
@@ -174,6 +176,14 @@ def _write_description(state_dir: Path, endpoint: str, learner: identity.Princip
     draft.replace(state_dir / "lab.json")
 
 
+def _allow_open_files() -> None:
+    """As many as this user may have: some systems give 256 or 1,024 unless asked."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(most, _OPEN_FILES)
+    if now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m labkit.cloud.front")
     parser.add_argument("--state-dir", type=Path, required=True)
@@ -184,6 +194,7 @@ def main() -> None:
     os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     os.environ.update(no_proxy())
+    _allow_open_files()
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stderr,

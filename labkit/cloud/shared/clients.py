@@ -13,16 +13,18 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.httpsession import URLLib3Session
 
 from labkit.cloud.shared import identity, runtime
 
 LIFETIME_SECONDS = 3600
 _CONFIG = Config(
     retries={"total_max_attempts": 1},
-    max_pool_connections=64,
-    read_timeout=300,
     user_agent_extra="labkit",
 )
+# One pool for all clients: they all go to the one endpoint, and a lab has hundreds of roles' sessions,
+# whose idle connections would be open files at both ends.
+_http = URLLib3Session(timeout=(60, 300), max_pool_connections=64)  # seconds to connect, to read
 _lock = threading.RLock()
 
 
@@ -48,6 +50,7 @@ class Session:
                 # botocore makes the exceptions at their first use; two threads at once would make
                 # two sets, and an `except` of one would not catch the other's
                 client.exceptions  # noqa: B018
+                client._endpoint.http_session = _http
                 self._clients[service] = client
             return self._clients[service]
 
