@@ -6,6 +6,8 @@ AWS pages: "ProjectSource" in the CodeBuild API Reference; "Source version sampl
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +102,9 @@ class Fetcher:
                 return _folder(s3, bucket, key, directory)
             extra = {"VersionId": version} if version else {}
             found = s3.get_object(Bucket=bucket, Key=key, **extra)
-            unpack(found["Body"].read(), "zip", directory)
+            with tempfile.TemporaryFile(dir=directory.parent) as file:
+                shutil.copyfileobj(found["Body"], file, 1 << 20)
+                unpack(file, "zip", directory)
         except (ClientError, BotoCoreError) as error:
             raise SourceError(f"{_told(error)} ({url})") from error
         except (ArchiveError, OSError) as error:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+from functools import partial
 from typing import Any
 
 from moto.core.common_types import TYPE_RESPONSE
@@ -17,6 +19,8 @@ from labkit.cloud.codecommit.repositories import (
     Repository,
     codecommit_backends,
 )
+from labkit.cloud.shared import runtime
+from labkit.cloud.shared.bodies import BLOCK_BYTES, Body, Spool
 from labkit.cloud.shared.git import git_environment
 from labkit.cloud.shared.service import AWSError, Service, error_response, page
 
@@ -42,7 +46,8 @@ class CodeCommit(Service):
         wanted = json.loads(self.body)
         try:
             repository = self.backend.get(wanted["repositoryName"])
-            return 200, {"Content-Type": "application/zip"}, archive(repository, wanted["commitId"])
+            body: Any = archive(repository, wanted["commitId"])
+            return 200, {"Content-Type": "application/zip"}, body
         except ServiceException as error:
             return error_response("codecommit", error, "application/x-amz-json-1.1")
 
@@ -195,7 +200,7 @@ class CodeCommit(Service):
         return self.backend.get(arn.rpartition(":")[2])
 
 
-def archive(repository: Repository, commit_id: str) -> bytes:
+def archive(repository: Repository, commit_id: str) -> Body:
     """The tree of a commit as a zip, without `.git`, executable bits kept: a source artifact.
 
     Raises:
@@ -203,24 +208,21 @@ def archive(repository: Repository, commit_id: str) -> bytes:
 
     AWS page: "CodePipeline input and output artifacts".
     """
-    done = subprocess.run(
-        [
-            "git",
-            "--git-dir",
-            str(repository.path),
-            "archive",
-            "--format=zip",
-            "-1",
-            "--",
-            commit_id,
-        ],
-        capture_output=True,
-        check=False,
+    command = ["git", "--git-dir", str(repository.path), "archive", "--format=zip", "-1", "--"]
+    spool = Spool(runtime.current().directory("bodies"), sys.maxsize)
+    with subprocess.Popen(
+        [*command, commit_id],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         env=git_environment(),
-    )
-    if done.returncode:
+    ) as git:
+        assert git.stdout is not None
+        for block in iter(partial(git.stdout.read, BLOCK_BYTES), b""):
+            spool.write(block)
+    if git.returncode:
+        spool.close()
         raise AWSError("CommitIdDoesNotExistException", f"{commit_id} does not exist")
-    return done.stdout
+    return spool.finish()
 
 
 def _metadata(repository: Repository) -> dict[str, Any]:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import io
 import json
 import secrets
+import shutil
 import string
+import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from labkit.cloud.codepipeline.models import ActionRun, Artifact, Execution, Pipeline
-from labkit.cloud.shared import clients
+from labkit.cloud.shared import clients, runtime
 from labkit.cloud.shared.clients import Session
 from labkit.cloud.shared.clone_ref import FORMAT, CloneRef
 
 CODEPIPELINE = "codepipeline.amazonaws.com"
 T = TypeVar("T")
+_BLOCK = 1 << 20
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -32,6 +36,15 @@ class ActionFailed(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code, self.message = code, message
+
+
+@contextmanager
+def kept(stream: Any) -> Iterator[IO[bytes]]:
+    """What a stream brings, in a file without a name: an artifact may be larger than memory."""
+    with tempfile.TemporaryFile(dir=runtime.current().directory("pipelines")) as file:
+        shutil.copyfileobj(stream, file, _BLOCK)
+        file.seek(0)
+        yield file
 
 
 def parse_json(text: str | bytes, name: str, kind: type[T]) -> T:
@@ -125,11 +138,12 @@ class Action:
             )
         return known
 
-    def read_input(self, artifact: Artifact) -> bytes:
-        """The bytes of an input artifact."""
+    @contextmanager
+    def open_input(self, artifact: Artifact) -> Iterator[IO[bytes]]:
+        """An input artifact, brought to a file for as long as it is needed."""
         found = self.client("s3").get_object(Bucket=artifact.bucket, Key=artifact.key)
-        body: bytes = found["Body"].read()
-        return body
+        with kept(found["Body"]) as file:
+            yield file
 
     def read_input_file(self, artifact: str, name: str) -> bytes:
         """A file of the input artifact of that name.
@@ -142,7 +156,7 @@ class Action:
         if found is None:
             raise ActionFailed("ConfigurationError", f"{artifact} is not an input of this action")
         try:
-            with zipfile.ZipFile(io.BytesIO(self.read_input(found))) as archive:
+            with self.open_input(found) as file, zipfile.ZipFile(file) as archive:
                 return archive.read(name)
         except (zipfile.BadZipFile, KeyError) as error:
             raise FileNotFoundError(str(error)) from error
@@ -193,11 +207,15 @@ class Action:
     def put_artifact(
         self,
         artifact: Artifact,
-        body: bytes,
+        body: bytes | IO[bytes],
         revision: str | None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        """Store an artifact, encrypted as the store says."""
+        """Store an artifact, encrypted as the store says.
+
+        Args:
+            body: its bytes, or a file that can be read twice.
+        """
         key = self.store.get("encryptionKey")
         self.client("s3").put_object(
             Bucket=artifact.bucket,

@@ -190,7 +190,7 @@ class _Connection:
                 event = self._http.next_event()
             return environ_of(event, self._peer) if isinstance(event, h11.Request) else None
         except h11.RemoteProtocolError as error:
-            yield from self._send({}, _malformed(error))
+            yield from self._send({"REQUEST_METHOD": "GET"}, _malformed(error))
             yield from self._linger()
             return None
 

@@ -24,7 +24,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -108,7 +108,7 @@ def _without_links(path: str, flags: int) -> int:
 
 
 def unpack(
-    body: bytes | Path,
+    body: bytes | Path | IO[bytes],
     kind: str,
     destination: Path,
     *,
@@ -117,7 +117,7 @@ def unpack(
     """Unpack a zip, tar or tgz below `destination`, which is made.
 
     Args:
-        body: the archive, or the file that it is.
+        body: the archive, or the file that it is, by its path or open.
         kind: `zip`, `tar` or `tgz`; anything else is taken for a tar.
         has_room: told the size of all members before the first is written; may raise OSError.
 
@@ -126,9 +126,15 @@ def unpack(
         OSError: the file system refused.
     """
     tree, fill = _Tree(destination), _fill_from_zip if kind == "zip" else _fill_from_tar
-    with body.open("rb") if isinstance(body, Path) else io.BytesIO(body) as file, readable(kind):
+    with _opened_archive(body) as file, readable(kind):
         fill(file, tree, has_room)
         tree.make_links()
+
+
+def _opened_archive(body: bytes | Path | IO[bytes]) -> AbstractContextManager[IO[bytes]]:
+    if isinstance(body, Path):
+        return body.open("rb")
+    return io.BytesIO(body) if isinstance(body, bytes) else nullcontext(body)
 
 
 def restore(

@@ -112,11 +112,11 @@ class Clone:
         commit, author, committer, message = told.split("\n", 3)
         return Commit(commit, message.strip(), author, committer)
 
-    def archive(self) -> bytes:
-        """The commit's tree as a zip."""
+    def archive(self) -> Path:
+        """The commit's tree as a zip, in a file beside it."""
         name = self.directory.with_suffix(".zip")
         self._here(["archive", "--format=zip", "-o", str(name), "HEAD"], "archiving")
-        return name.read_bytes()
+        return name
 
     def changed_files(self, before: str) -> list[str]:
         """The paths that differ from an earlier commit."""

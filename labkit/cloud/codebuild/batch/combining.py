@@ -7,17 +7,20 @@ one ZIP holds the files of all builds. Of two files of one name, the later task'
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
 import zipfile
+from pathlib import Path
 from typing import IO, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from labkit.cloud.codebuild.batch.models import Batch
 from labkit.cloud.codebuild.models import Fields, PhaseFailed
+from labkit.cloud.shared import runtime
 from labkit.cloud.shared.clients import Session
 
-_SPOOLED_BYTES = 32 << 20
+_BLOCK = 1 << 20
 
 
 def combine(batch: Batch, session: Session) -> None:
@@ -32,7 +35,7 @@ def combine(batch: Batch, session: Session) -> None:
         return
     keys = [build.artifact["location"].removeprefix("arn:aws:s3:::") for build in parts]
     try:
-        with tempfile.SpooledTemporaryFile(_SPOOLED_BYTES) as whole:
+        with tempfile.TemporaryFile(dir=_scratch()) as whole:
             _merge(s3, keys, whole)
             batch.artifact = _store(batch, s3, target, whole)
     except (ClientError, BotoCoreError) as error:
@@ -44,7 +47,7 @@ def combine(batch: Batch, session: Session) -> None:
 
 def _merge(s3: Any, keys: list[str], whole: IO[bytes]) -> None:
     """Write one zip of the files of all zips, with their modes."""
-    with tempfile.SpooledTemporaryFile(_SPOOLED_BYTES) as part:
+    with tempfile.TemporaryFile(dir=_scratch()) as part:
         names: dict[str, int] = {}  # file -> the last part that has it
         for index, location in enumerate(keys):
             _fetch(s3, location, part)
@@ -56,7 +59,12 @@ def _merge(s3: Any, keys: list[str], whole: IO[bytes]) -> None:
                 with zipfile.ZipFile(part) as archive:
                     for info in archive.infolist():
                         if names[info.filename] == index:
-                            combined.writestr(info, archive.read(info))
+                            with archive.open(info) as source, combined.open(info, "w") as target:
+                                shutil.copyfileobj(source, target, _BLOCK)
+
+
+def _scratch() -> Path:
+    return runtime.current().directory("builds")
 
 
 def _fetch(s3: Any, location: str, file: IO[bytes]) -> None:
@@ -78,19 +86,18 @@ def _store(batch: Batch, s3: Any, target: Fields, whole: IO[bytes]) -> Fields:
     if target["type"] == "CODEPIPELINE" or target.get("packaging") == "ZIP":
         shown["sha256sum"] = _sum("sha256", whole)
         shown["md5sum"] = _sum("md5", whole)
-        s3.put_object(Bucket=bucket, Key=key, Body=whole.read(), **extra)
+        s3.put_object(Bucket=bucket, Key=key, Body=whole, **extra)
         return shown
     with zipfile.ZipFile(whole) as archive:
         for name in archive.namelist():
-            s3.put_object(
-                Bucket=bucket, Key=f"{key}/{name}".lstrip("/"), Body=archive.read(name), **extra
-            )
+            with archive.open(name) as file:
+                s3.put_object(Bucket=bucket, Key=f"{key}/{name}".lstrip("/"), Body=file, **extra)
     return shown
 
 
 def _sum(algorithm: str, file: IO[bytes]) -> str:
     sums = hashlib.new(algorithm, usedforsecurity=False)
-    for block in iter(lambda: file.read(1 << 20), b""):
+    for block in iter(lambda: file.read(_BLOCK), b""):
         sums.update(block)
     file.seek(0)
     return sums.hexdigest()

@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import IO
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from labkit.cloud.codepipeline.action import Action, ActionFailed
+from labkit.cloud.codepipeline.action import Action, ActionFailed, kept
 from labkit.cloud.shared import runtime
 from labkit.cloud.shared.clients import Session
 from labkit.cloud.shared.clone_ref import CloneRef
@@ -57,8 +60,8 @@ def run(action: Action) -> None:
         reference = CloneRef("CODECOMMIT", url["cloneUrlHttp"], commit_id, branch)
         action.put_clone_ref(artifact, reference)
     else:
-        body = _upload_archive(action.session, repository, commit_id)
-        action.put_artifact(artifact, body, commit_id)
+        with _upload_archive(action.session, repository, commit_id) as file:
+            action.put_artifact(artifact, file, commit_id)
     region = action.pipeline.region
     url = (
         f"https://{region}.console.aws.amazon.com/codesuite/codecommit/repositories/{repository}"
@@ -80,7 +83,8 @@ def _iso(raw_date: str) -> str:
     return datetime.fromtimestamp(int(raw_date.split()[0]), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _upload_archive(session: Session, repository: str, commit_id: str) -> bytes:
+@contextmanager
+def _upload_archive(session: Session, repository: str, commit_id: str) -> Iterator[IO[bytes]]:
     """The commit's tree as a zip: the permission `codecommit:UploadArchive`, which has no client.
 
     Raises:
@@ -96,10 +100,10 @@ def _upload_archive(session: Session, repository: str, commit_id: str) -> bytes:
     SigV4Auth(keys, "codecommit", session.region).add_auth(request)
     sent = urllib.request.Request(request.url, body.encode(), dict(request.headers.items()))
     try:
-        with urllib.request.urlopen(sent) as answer:
-            archive: bytes = answer.read()
-            return archive
+        answer = urllib.request.urlopen(sent)
     except urllib.error.HTTPError as error:
         text = error.read().decode(errors="replace")
         code = "PermissionError" if error.code == 403 else "RevisionUnavailable"
         raise ActionFailed(code, json.loads(text).get("Message", text)) from error
+    with answer, kept(answer) as file:
+        yield file

@@ -82,7 +82,8 @@ def _fetch(action: Action, url: str, branch: str, token: str | None) -> Commit:
             reference = CloneRef("GITHUB", url, commit.id, branch)
             action.put_clone_ref(artifact, reference)
         else:
-            action.put_artifact(artifact, clone.archive(), commit.id)
+            with clone.archive().open("rb") as file:
+                action.put_artifact(artifact, file, commit.id)
     except GitError as error:
         raise ActionFailed("ConfigurationError", f"{url}: {error}") from error
     finally:

@@ -65,7 +65,8 @@ def _publish(action: Action) -> str:
             "ConfigurationError", "PublishedTargetVersion is required without an input artifact"
         )
     name, api = action.configuration["FunctionName"], action.client("lambda")
-    api.update_function_code(FunctionName=name, ZipFile=action.read_input(action.run.inputs[0]))
+    with action.open_input(action.run.inputs[0]) as file:
+        api.update_function_code(FunctionName=name, ZipFile=file.read())
     return str(api.publish_version(FunctionName=name)["Version"])
 
 

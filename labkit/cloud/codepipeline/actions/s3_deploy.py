@@ -10,7 +10,7 @@ import tempfile
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from labkit.cloud.codepipeline.action import Action, ActionFailed
 from labkit.cloud.shared import runtime
@@ -21,18 +21,19 @@ def run(action: Action) -> None:
     """Put the artifact, or with Extract each of its files, into the bucket."""
     given = action.configuration
     key = _filled(given.get("ObjectKey") or "")
-    body = action.read_input(action.run.inputs[0])
-    if given["Extract"] == "true":
-        count = _extract(action, key, body)
-        action.run.summary = f"{count} object(s) in {given['BucketName']}"
-        return
-    if not key:
+    extract = given["Extract"] == "true"
+    if not key and not extract:
         raise ActionFailed("ConfigurationError", "ObjectKey is required where Extract is false")
-    _put(action, key, body)
+    with action.open_input(action.run.inputs[0]) as file:
+        if extract:
+            count = _extract(action, key, file)
+            action.run.summary = f"{count} object(s) in {given['BucketName']}"
+            return
+        _put(action, key, file)
     action.run.summary = f"{given['BucketName']}/{key}"
 
 
-def _extract(action: Action, prefix: str, body: bytes) -> int:
+def _extract(action: Action, prefix: str, body: IO[bytes]) -> int:
     with tempfile.TemporaryDirectory(dir=runtime.current().directory("pipelines")) as place:
         root = Path(place)
         try:
@@ -45,11 +46,12 @@ def _extract(action: Action, prefix: str, body: bytes) -> int:
         files = [path for path in sorted(root.rglob("*")) if path.is_file()]
         for path in files:
             name = path.relative_to(root).as_posix()
-            _put(action, f"{prefix.strip('/')}/{name}".lstrip("/"), path.read_bytes())
+            with path.open("rb") as file:
+                _put(action, f"{prefix.strip('/')}/{name}".lstrip("/"), file)
     return len(files)
 
 
-def _put(action: Action, key: str, body: bytes) -> None:
+def _put(action: Action, key: str, body: IO[bytes]) -> None:
     given = action.configuration
     settings: dict[str, Any] = {
         "ContentType": mimetypes.guess_type(key)[0],

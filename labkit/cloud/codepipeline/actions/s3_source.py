@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from labkit.cloud.codepipeline.action import Action, ActionFailed
+from labkit.cloud.codepipeline.action import Action, ActionFailed, kept
 
 
 def run(action: Action) -> None:
@@ -25,7 +25,8 @@ def run(action: Action) -> None:
     version, tag = found["VersionId"], found["ETag"].strip('"')
     artifact = replace(action.run.outputs[0], key=f"{action.run.outputs[0].key}.zip")
     action.run.outputs = [artifact]
-    action.put_artifact(artifact, found["Body"].read(), version)
+    with kept(found["Body"]) as file:
+        action.put_artifact(artifact, file, version)
     action.run.variables = {
         "BucketName": bucket,
         "ETag": tag,
