@@ -159,6 +159,9 @@ class Door:
             response = refuse(service, error.code, error.message, environ, status)
         except HTTPException as error:
             response = _called(error, environ)
+        except RecursionError:
+            message = "The body is nested too deeply."
+            response = refuse(service, "SerializationException", message, environ)
         except Exception as error:
             _report(f"{name}:{operation}", error)
             message = f"{name}:{operation} could not be done by the lab's local AWS: {error!r}"
