@@ -187,4 +187,4 @@ def test_the_learner_s_own_credentials_do_not_reach_the_local_aws(state_dir: Pat
 def test_doctor_finds_this_machine_fit(tmp_path: Path) -> None:
     done = labkit("doctor", "--state-dir", str(tmp_path / "state"))
     assert done.returncode == 0, done.stdout
-    assert done.stdout.count("OK ") == 7
+    assert done.stdout.count("OK ") == 8

@@ -277,7 +277,7 @@ def test_a_canary_gets_its_share_and_a_bad_one_is_taken_back(service: Service) -
 
 def test_a_tenth_of_the_traffic_is_a_tenth(service: Service) -> None:
     canary = (
-        f"{service.cluster.name}-tenth"  # for ten minutes in the lab, so that it is not over before
+        f"{service.cluster.name}-tenth"  # it lasts ten minutes in the lab: long enough to measure
     )
     service.codedeploy.create_deployment_config(
         deploymentConfigName=canary,
