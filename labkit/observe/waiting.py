@@ -172,7 +172,8 @@ def wait_for_rollback(
     failed = wait_for_deployment(lab, deployment_id, timeout=timeout)
     undone = failed.get("rollbackInfo", {})
     if "rollbackDeploymentId" not in undone:
-        why = undone.get("rollbackMessage", f"it is {failed['status']}")
+        told = undone.get("rollbackMessage")  # a rollback has one too: of what it is the rollback
+        why = told if told and failed["status"] != "Succeeded" else f"it is {failed['status']}"
         raise LookupError(f"Deployment {deployment_id} is not rolled back: {why}")
     return wait_for_deployment(lab, undone["rollbackDeploymentId"], timeout=timeout)
 

@@ -14,6 +14,7 @@ from labkit import observe, provision
 from labkit.cloud.front import launcher
 from labkit.lab import Lab
 from labkit.provision import deploy, pipeline, source
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.guests]  # whole releases
 
@@ -156,6 +157,9 @@ def test_a_wait_that_is_too_long_says_where_it_stands(history: History) -> None:
     try:
         assert observe.wait_for_execution(lab, held).awaits_approval
         behind = pipeline.release(lab, "Behind", source.replace("site.json", "green", "purple"))
+        eventually(
+            lambda: _waits_before(lab, "Approve") == behind, what="the second waits for the first"
+        )
         seen = list[str]()
         with pytest.raises(TimeoutError, match="in stage Approve, waits for somebody's approval"):
             observe.wait_for_execution(
@@ -167,6 +171,12 @@ def test_a_wait_that_is_too_long_says_where_it_stands(history: History) -> None:
         observe.wait_for_execution(lab, behind)
         pipeline.reject(lab)
         assert observe.wait_for_execution(lab, behind).over
+
+
+def _waits_before(lab: Lab, stage: str) -> str | None:
+    state = lab.client("codepipeline").get_pipeline_state(name=lab.pipeline)
+    [found] = [one for one in state["stageStates"] if one["stageName"] == stage]
+    return found.get("inboundExecution", {}).get("pipelineExecutionId")
 
 
 def test_what_does_not_exist_is_said(history: History) -> None:

@@ -31,7 +31,7 @@ def _run_build(action: Action) -> None:
     seen = 0
     while not build["buildComplete"]:
         seen = bus.changes.wait(build["arn"], seen, _LOOK_AGAIN_SECONDS)
-        build = codebuild.batch_get_builds(ids=[build["id"]])["builds"][0]
+        build = _found(codebuild.batch_get_builds(ids=[build["id"]])["builds"], build["id"])
     exported = build.get("exportedEnvironmentVariables") or []
     action.run.variables = {item["name"]: item["value"] for item in exported}
     if build["buildStatus"] != "SUCCEEDED":
@@ -49,10 +49,18 @@ def _run_batch(action: Action) -> None:
     seen = 0
     while not batch["complete"]:
         seen = bus.changes.wait(batch["arn"], seen, _LOOK_AGAIN_SECONDS)
-        batch = codebuild.batch_get_build_batches(ids=[batch["id"]])["buildBatches"][0]
+        found = codebuild.batch_get_build_batches(ids=[batch["id"]])["buildBatches"]
+        batch = _found(found, batch["id"])
     if batch["buildBatchStatus"] != "SUCCEEDED":
         told = f"Build batch terminated with state: {batch['buildBatchStatus']}"
         raise ActionFailed("JobFailed", told)
+
+
+def _found(builds: list[dict[str, Any]], build_id: str) -> dict[str, Any]:
+    """The one that was asked for; it may have been deleted, or its project with all builds."""
+    if not builds:
+        raise ActionFailed("JobFailed", f"Build {build_id} is not there any more")
+    return builds[0]
 
 
 def _url(action: Action, build_id: str) -> str:
