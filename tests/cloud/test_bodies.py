@@ -32,25 +32,37 @@ MOST_GROWTH = 50 * MB
 HUGE = str(300 * MB)
 
 
+class Growth:
+    """How much more memory the server had than at first: the most, in bytes."""
+
+    most = 0
+
+
 @contextmanager
-def growth_below(aws: Any, most: int) -> Iterator[None]:
-    """Fail if the server's memory grows by more meanwhile, if only for a moment."""
+def growth(aws: Any) -> Iterator[Growth]:
+    """Watch the server's memory meanwhile."""
     server = psutil.Process(aws.description["pid"])
-    before, peak, over = server.memory_info().rss, 0, threading.Event()
+    before, over, grown = server.memory_info().rss, threading.Event(), Growth()
 
     def watch() -> None:
-        nonlocal peak
         while not over.wait(0.01):
-            peak = max(peak, server.memory_info().rss)
+            grown.most = max(grown.most, server.memory_info().rss - before)
 
     watching = threading.Thread(target=watch)
     watching.start()
     try:
-        yield
+        yield grown
     finally:
         over.set()
         watching.join()
-    assert peak - before < most, f"{(peak - before) / MB:.0f} MB more"
+
+
+@contextmanager
+def growth_below(aws: Any, most: int) -> Iterator[None]:
+    """Fail if the server's memory grows by more meanwhile, if only for a moment."""
+    with growth(aws) as grown:
+        yield
+    assert grown.most < most, f"{grown.most / MB:.0f} MB more"
 
 
 # what is refused on its head: the changes to a signed PutObject, its status, and what is said
@@ -163,8 +175,7 @@ class Slow:
     def __init__(self, place: Path, **limits: Any) -> None:
         self._place = place
         self.listener = socket.create_server(("127.0.0.1", 0))
-        port = Port(self, self.listener, Limits(**limits))
-        threading.Thread(target=port.serve, daemon=True).start()
+        Port(self, self.listener, Limits(**limits)).start()
 
     def admit(self, environ: dict[str, Any]) -> Visit:
         def refuse(error: Any) -> Response:

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 _READ_BYTES = 1 << 16
 _WORKERS = 64
 _TICK_SECONDS = 0.5
+_PAUSE_SECONDS = 0.01
 _GRACE_MILLISECONDS = 5  # a client sends head and body one after the other
 _BUSY = b"HTTP/1.1 503 Slow Down\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
@@ -75,32 +76,38 @@ class Port:
         self._selector = selectors.DefaultSelector()
         self._lock = threading.Lock()
         self._waiting: dict[socket.socket, tuple[Talk, float]] = {}  # until when
-        self._open = 0
+        self._open, self._swept = 0, time.monotonic()
 
-    def serve(self) -> None:
-        """Answer requests until the process ends."""
+    def start(self) -> None:
+        """Answer requests from now on, until the process ends."""
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ)
-        swept = time.monotonic()
-        while True:
-            for key, _ in self._selector.select(_TICK_SECONDS):
-                if key.fileobj is self._listener:
-                    self._accept()
-                else:
-                    self._go_on(key.fileobj)  # type: ignore[arg-type]
-            if time.monotonic() - swept > _TICK_SECONDS:
-                swept = time.monotonic()
-                self._sweep(swept)
+        threads.repeat(self._step, name="http")
+
+    def _step(self) -> None:
+        for key, _ in self._selector.select(_TICK_SECONDS):
+            if key.fileobj is self._listener:
+                self._accept()
+            else:
+                self._go_on(key.fileobj)  # type: ignore[arg-type]
+        if (now := time.monotonic()) - self._swept > _TICK_SECONDS:
+            self._swept = now
+            self._sweep(now)
 
     def _accept(self) -> None:
         try:
             client, (peer, _) = self._listener.accept()
-        except OSError:  # a client that went again, or too many open files
+        except OSError:  # a client that went again; or too many files are open, and some will close
+            time.sleep(_PAUSE_SECONDS)
             return
-        client.setblocking(False)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._open >= self._limits.connections:
-            client.send(_BUSY)
+        try:
+            client.setblocking(False)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if full := self._open >= self._limits.connections:
+                client.send(_BUSY)
+        except OSError:  # it went meanwhile
+            full = True
+        if full:
             client.close()
             return
         with self._lock:
@@ -125,19 +132,14 @@ class Port:
         """Go on with a conversation until it has to wait, or is over: done by the pool's threads."""
         try:
             event, seconds = talk.throw(error) if error else next(talk)
-        except StopIteration:
-            self._close(client)
-        except (OSError, h11.LocalProtocolError):  # the client went, or took too long
-            self._close(client)
+            with self._lock:
+                self._selector.register(client, event)
+                self._waiting[client] = talk, time.monotonic() + seconds
+            return
+        except (StopIteration, OSError, h11.LocalProtocolError):
+            pass  # it is over: the last word was said, the client went, or took too long
         except Exception:
             logger.exception("a connection failed")
-            self._close(client)
-        else:
-            with self._lock:
-                self._waiting[client] = talk, time.monotonic() + seconds
-                self._selector.register(client, event)
-
-    def _close(self, client: socket.socket) -> None:
         client.close()
         with self._lock:
             self._open -= 1

@@ -46,7 +46,7 @@ from labkit.cloud.guests.processes import JUPYTERLAB, Processes
 from labkit.cloud.iam import grammar
 from labkit.cloud.monitoring import alarms
 from labkit.cloud.s3 import objects
-from labkit.cloud.shared import identity, runtime, threads
+from labkit.cloud.shared import identity, runtime
 from labkit.cloud.shared.deliveries import Delivery
 from labkit.cloud.shared.service import Service
 
@@ -68,6 +68,7 @@ LATE = {
     "stepfunctions": "labkit.cloud.stepfunctions:start",
 }
 ADDRESS = "127.0.0.1"
+OPEN_FILES = 4096
 _OPEN_FILES = 10_240  # the most that macOS grants
 _starting = threading.Lock()
 
@@ -131,6 +132,7 @@ def serve(state_dir: Path, port: int) -> None:
     learner = identity.create_learner(runtime.current().account_id, state_dir / "keys.json")
     dispatcher = Dispatcher(create_backend_app)
     front = Port(Door(dispatcher, git_http.answer), listener)
+    _allow_open_files()
     _do_what_was_asked()
     absences.start()
     connections.listeners.append(_tell_pipelines)
@@ -147,13 +149,21 @@ def serve(state_dir: Path, port: int) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    threads.start(front.serve, name="http", failed=threads.logged)
+    front.start()
     _write_description(state_dir, endpoint, learner)
     stop.wait()
     (state_dir / "lab.json").unlink(missing_ok=True)
     listener.close()
     Processes(state_dir).end(but_not=JUPYTERLAB)
     shutil.rmtree(state_dir / "bodies", ignore_errors=True)
+
+
+def _allow_open_files() -> None:
+    """As many as connections and bodies may be: macOS begins with 256."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _write_description(state_dir: Path, endpoint: str, learner: identity.Principal) -> None:
