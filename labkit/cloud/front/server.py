@@ -68,7 +68,6 @@ LATE = {
     "stepfunctions": "labkit.cloud.stepfunctions:start",
 }
 ADDRESS = "127.0.0.1"
-OPEN_FILES = 4096
 _OPEN_FILES = 10_240  # the most that macOS grants
 _starting = threading.Lock()
 
@@ -132,7 +131,6 @@ def serve(state_dir: Path, port: int) -> None:
     learner = identity.create_learner(runtime.current().account_id, state_dir / "keys.json")
     dispatcher = Dispatcher(create_backend_app)
     front = Port(Door(dispatcher, git_http.answer), listener)
-    _allow_open_files()
     _do_what_was_asked()
     absences.start()
     connections.listeners.append(_tell_pipelines)
@@ -156,14 +154,6 @@ def serve(state_dir: Path, port: int) -> None:
     listener.close()
     Processes(state_dir).end(but_not=JUPYTERLAB)
     shutil.rmtree(state_dir / "bodies", ignore_errors=True)
-
-
-def _allow_open_files() -> None:
-    """As many as connections and bodies may be: macOS begins with 256."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _write_description(state_dir: Path, endpoint: str, learner: identity.Principal) -> None:
