@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ from labkit.teach.result import Result, line
 
 # a test of the sample app forbids it, in these words
 _NO_SUCH_COLOUR, _SAID = "tael", "unknown colour tael"
+
+
+_START_SECONDS = 10.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,6 +103,16 @@ def write_the_buildspec(lab: Lab) -> Grade:
     return Grade("write the buildspec", tuple(line(*one) for one in checks))
 
 
+def _answers(lab: Lab, hoped: str | None) -> list[str | None]:
+    """The commit that each site answers with; what was only just started gets a while to begin."""
+    until = time.monotonic() + _START_SECONDS
+    while True:
+        answers: list[str | None] = [site.commit for site in show.sites(lab)]
+        if hoped is None or set(answers) == {hoped} or time.monotonic() > until:
+            return answers
+        time.sleep(0.2)
+
+
 def mend_the_deployment(lab: Lab) -> Grade:
     """Exercise 2: what is on the branch is deployed, answers, and is guarded by its last hook.
 
@@ -108,10 +122,11 @@ def mend_the_deployment(lab: Lab) -> Grade:
     built = build(lab)
     key = builds.artifact_key(lab, built["id"])
     info = _deploy(lab, key) if built["buildStatus"] == "SUCCEEDED" else {}
-    answers = [site.commit for site in show.sites(lab)]
-    good = info.get("status") == "Succeeded" and set(answers) == {commit}
+    succeeded = info.get("status") == "Succeeded"
+    answers = _answers(lab, commit if succeeded else None)
+    good = succeeded and set(answers) == {commit}
     bad = _deploy(lab, _broken_copy(lab, key)) if good else {}
-    after = [site.commit for site in show.sites(lab)]
+    after = _answers(lab, commit if bad.get("status") == "Failed" else None)
     hosts = len(answers)
     checks: list[tuple[str, str, Callable[[], object]]] = [
         (

@@ -119,6 +119,8 @@ def tools() -> tuple[Path, ...]:
 
     wanted = [Path(sys.prefix), Path(sys.base_prefix), Path(labkit.__file__).parent]
     wanted += [Path(name) for name in site.getsitepackages()]
+    # where a virtual environment takes another's packages
+    wanted += [Path(name) for name in sys.path if Path(name).name == "site-packages"]
     for name in os.environ.get("PATH", os.defpath).split(os.pathsep):
         path = Path(name)
         readable = os.access(name, os.R_OK | os.X_OK)  # a PATH may name what is another user's
