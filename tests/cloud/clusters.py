@@ -95,11 +95,13 @@ class Cluster:
         return self.task(arn)
 
     def log(self, arn: str, container: str = "app") -> list[str]:
-        stream = f"t/{container}/{arn.split('/')[-1]}"
-        found = self.aws.client("logs").get_log_events(
-            logGroupName=self.name, logStreamName=stream
-        )["events"]
-        return [event["message"] for event in found]
+        """What a container wrote; nothing while its stream is not there yet."""
+        logs, stream = self.aws.client("logs"), f"t/{container}/{arn.split('/')[-1]}"
+        try:
+            found = logs.get_log_events(logGroupName=self.name, logStreamName=stream)
+        except logs.exceptions.ResourceNotFoundException:
+            return []
+        return [event["message"] for event in found["events"]]
 
     def serve(self, definition: str, count: int, **settings: Any) -> None:
         self.ecs.create_service(
