@@ -119,7 +119,15 @@ def assume_role(
     session = Session(
         answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"], region
     )
+    return _keep(key, session)
+
+
+def _keep(key: tuple[str, str, str, str | None], session: Session) -> Session:
+    """Keep a session for the next who asks, and no longer those whose hour is over."""
+    now = time.monotonic()
     with _lock:
+        for old in [one for one, known in _sessions.items() if known.expires <= now]:
+            del _sessions[old]
         _sessions[key] = session
     return session
 
@@ -145,9 +153,7 @@ def chain_role(
     chained = Session(
         keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], session.region
     )
-    with _lock:
-        _sessions[key] = chained
-    return chained
+    return _keep(key, chained)
 
 
 def as_service(service: str, region: str) -> Session:
