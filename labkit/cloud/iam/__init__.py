@@ -1,14 +1,17 @@
 """What IAM says to a request: the policies of who asks, and whether they allow it.
 
-`statements` knows what one statement matches, `policies` which ones a principal has. So far the lab
-asks for one operation, PutApprovalResult: who may approve a release is a matter of IAM alone.
+`patterns`, `conditions`, `principals` and `statements` know what one statement matches, `policies`
+which ones apply, `decision` how they combine. So far the lab asks for one operation,
+PutApprovalResult: who may approve a release is a matter of IAM alone.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from labkit.cloud.iam.decision import decide, message
 from labkit.cloud.iam.policies import of
+from labkit.cloud.iam.principals import Caller
 from labkit.cloud.iam.statements import Request
 from labkit.cloud.shared.identity import Principal
 from labkit.cloud.shared.service import AWSError
@@ -26,26 +29,12 @@ def check(principal: Principal, action: str, resource: str) -> None:
 
     AWS page: "How AWS enforcement code logic evaluates requests to allow or deny access".
     """
-    request = Request(action, resource, _context(principal, resource))
-    refused = (
-        f"User: {principal.arn} is not authorized to perform: {action} on resource: {resource}"
-    )
-    known = of(principal)
-    for kind, documents in known.items():
-        if any(document.has(request, "Deny") for document in documents):
-            raise AWSError(
-                "AccessDeniedException", f"{refused} with an explicit deny in {_a(kind)}"
-            )
-    for kind, documents in known.items():
-        if not any(document.has(request, "Allow") for document in documents):
-            raise AWSError(
-                "AccessDeniedException",
-                f"{refused} because no {kind} allows the {action} action",
-            )
-
-
-def _a(kind: str) -> str:
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+    caller = Caller(principal.arn, principal.account_id, principal.role_arn)
+    account_id = resource.split(":")[4]
+    request = Request(caller, action, resource, account_id, _context(principal, resource))
+    decision = decide(request, of(principal))
+    if not decision.allowed:
+        raise AWSError("AccessDeniedException", message(decision, request))
 
 
 def _context(principal: Principal, resource: str) -> dict[str, list[str]]:

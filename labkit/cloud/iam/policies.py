@@ -13,46 +13,50 @@ from typing import Any
 from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
-from labkit.cloud.iam.statements import Document
+from labkit.cloud.iam.decision import Policies
+from labkit.cloud.iam.statements import Policy
 from labkit.cloud.shared.identity import Principal
 
-IDENTITY, BOUNDARY, SESSION = "identity-based policy", "permissions boundary", "session policy"
 
-
-def of(principal: Principal) -> dict[str, list[Document]]:
-    """The policies by their kind; of every kind that is there one has to allow a request."""
+def of(principal: Principal) -> Policies:
+    """The policies by their kind."""
     backend = iam_backends[principal.account_id]["aws"]
     name = (principal.role_arn or principal.arn).rpartition("/")[2]
     if principal.role_arn is None:
         user = backend.users.get(name)
-        return {IDENTITY: [] if user is None else list(_of_user(backend, user))}
+        return Policies(() if user is None else tuple(_of_user(backend, user)))
     role = next((one for one in backend.roles.values() if one.name == name), None)
     if role is None:
-        return {IDENTITY: []}
-    known = {IDENTITY: [*_inline(role.policies), *_managed(role.managed_policies.values())]}
+        return Policies()
+    boundary = None
     if role.permissions_boundary_arn:
-        boundary = backend.managed_policies.get(role.permissions_boundary_arn)
-        known[BOUNDARY] = list(_managed([boundary] if boundary else []))
+        known = backend.managed_policies.get(role.permissions_boundary_arn)
+        # one that is gone allows nothing
+        boundary = next(_managed([known] if known else []), Policy("{}"))
     session = sts_backends[principal.account_id]["aws"].get_assumed_role_from_access_key(
         principal.access_key_id
     )
-    if session is not None and session.policy:
-        known[SESSION] = [Document(session.policy)]
-    return known
+    return Policies(
+        (*_inline(role.policies), *_managed(role.managed_policies.values())),
+        boundary,
+        (Policy(session.policy),) if session is not None and session.policy else None,
+    )
 
 
-def _of_user(backend: Any, user: Any) -> Iterator[Document]:
+def _of_user(backend: Any, user: Any) -> Iterator[Policy]:
     for one in (user, *backend.get_groups_for_user(user.name)):
         yield from _inline(one.policies)
         yield from _managed(one.managed_policies.values())
 
 
-def _inline(policies: Any) -> Iterator[Document]:
-    for text in policies.values():
-        yield Document(text if isinstance(text, str) else json.dumps(text))
+def _inline(policies: Any) -> Iterator[Policy]:
+    for name, text in policies.items():
+        yield Policy(text if isinstance(text, str) else json.dumps(text), name)
 
 
-def _managed(policies: Iterable[Any]) -> Iterator[Document]:
+def _managed(policies: Iterable[Any]) -> Iterator[Policy]:
     for policy in policies:
         default = policy.default_version_id
-        yield from (Document(one.document) for one in policy.versions if one.version_id == default)
+        for one in policy.versions:
+            if one.version_id == default:
+                yield Policy(one.document, policy.name, policy.arn)

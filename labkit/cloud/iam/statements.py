@@ -1,23 +1,24 @@
-"""What the statements of a policy match: actions, resources and conditions.
+"""Policies, and what their statements match: whom, which actions, which resources, on what condition.
 
-AWS pages: "IAM JSON policy elements reference"; "IAM JSON policy elements: Condition operators";
-"IAM JSON policy elements: Variables and tags".
+A policy is compiled once for as long as its text is in use. A statement that is not of the grammar
+allows nothing and, if it denies, denies everything: as on AWS, where an error closes.
+
+AWS pages: "IAM JSON policy elements reference"; "Grammar of the IAM JSON policy language".
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import operator
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-_VARIABLE = re.compile(r"\$\{([^}]+)\}")
-_LITERAL = {"*": "*", "?": "?", "$": "$"}  # ${*} is the character
+from labkit.cloud.iam.conditions import Condition, condition
+from labkit.cloud.iam.patterns import Context, Malformed, Matcher, resource_matcher, text_matcher
+from labkit.cloud.iam.principals import Caller, Named, Principals, principals
+
+_NOWHERE: Context = {}
 
 
 @dataclass(frozen=True)
@@ -25,161 +26,198 @@ class Request:
     """What is asked for.
 
     Args:
+        action: `codepipeline:PutApprovalResult`.
+        resource: the ARN of what it is done to, or `*` if the action has no resource.
+        account_id: of the resource.
         context: the values of each condition key, by its name in lower case.
-        variables: whether the policy's version knows policy variables.
     """
 
+    caller: Caller
     action: str
     resource: str
-    context: Mapping[str, list[str]]
-    variables: bool = True
+    account_id: str
+    context: Context
 
 
 @dataclass(frozen=True)
-class Document:
-    """One policy."""
+class Policy:
+    """One policy document.
+
+    Args:
+        text: its JSON.
+        name: what it is called, for those who look for it.
+        arn: of a managed policy.
+    """
 
     text: str
+    name: str = ""
+    arn: str = ""
 
-    def has(self, request: Request, effect: str) -> bool:
-        """Whether a statement of this effect (Allow or Deny) matches the request."""
-        policy = _parsed(self.text)
-        # without a version it is of 2008-10-17, to which ${aws:username} is a text like any other
-        asked = replace(request, variables=policy.get("Version") == "2012-10-17")
-        return any(
-            statement.get("Effect") == effect and _matches(statement, asked)
-            for statement in _listed(policy.get("Statement"))
-        )
+    def statements(self, request: Request, *, deny: bool) -> Iterator[Statement]:
+        """Those of one effect that match action, resource and conditions; whom is still to be asked."""
+        for statement in _candidates(compiled(self.text), request.action, request.resource, deny):
+            if statement.holds(request):
+                yield statement
 
 
-@cache
-def _parsed(text: str) -> Any:
-    return json.loads(text)
+@dataclass(frozen=True, eq=False)
+class Statement:
+    """One statement; `principals` is None in a policy of an identity."""
+
+    sid: str
+    deny: bool
+    principals: Principals | None
+    spares: bool  # whether it is NotPrincipal that names them
+    actions: Callable[[str], bool]
+    resources: Callable[[str, Context], bool] | None  # None: whatever the policy is attached to
+    with_variables: bool  # whether the resources depend on the request's context
+    conditions: tuple[Condition, ...]
+
+    def holds(self, request: Request) -> bool:
+        if self.with_variables and not self._is_on(request.resource, request.context):
+            return False
+        return all(holds(request.context) for holds in self.conditions)
+
+    def may_match(self, action: str, resource: str) -> bool:
+        """Whether it matches them in some context."""
+        return self.actions(action) and (self.with_variables or self._is_on(resource, _NOWHERE))
+
+    def _is_on(self, resource: str, context: Context) -> bool:
+        return self.resources is None or self.resources(resource, context)
+
+    def names(self, caller: Caller) -> Named:
+        """How it names the caller, for a policy of a resource."""
+        if self.principals is None:
+            return Named.NOT
+        if not self.spares:
+            return self.principals.name(caller)
+        spared = self.principals.except_for if self.deny else self.principals.names_any
+        return Named.NOT if spared(caller) else Named.ITSELF
 
 
-def _matches(statement: Mapping[str, Any], request: Request) -> bool:
-    return (
-        _named(statement, "Action", lambda one: _like(one.lower(), request.action.lower()))
-        and _named(
-            statement,
-            "Resource",
-            lambda one: _like(_filled(one, request), request.resource),
-        )
-        and all(
-            _holds(name, keys, request) for name, keys in (statement.get("Condition") or {}).items()
-        )
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """The statements of a policy, by effect."""
+
+    allows: tuple[Statement, ...]
+    denies: tuple[Statement, ...]
+
+
+@lru_cache(maxsize=65536)
+def _candidates(policy: Compiled, action: str, resource: str, deny: bool) -> tuple[Statement, ...]:
+    """What may match, so that a policy of many statements costs no more than one of few."""
+    named = action.lower()
+    statements = policy.denies if deny else policy.allows
+    return tuple(one for one in statements if one.may_match(named, resource))
+
+
+@lru_cache(maxsize=8192)
+def compiled(text: str) -> Compiled:
+    """The statements of a document; none, if it is no JSON object."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        return Compiled((), ())
+    # without a version it is of 2008-10-17, to which ${aws:username} is a text like any other
+    variables = document.get("Version") == "2012-10-17"
+    found = [_statement(raw, variables) for raw in _listed(document.get("Statement"))]
+    return Compiled(
+        tuple(one for one in found if one and not one.deny),
+        tuple(one for one in found if one and one.deny),
     )
 
 
-def _named(statement: Mapping[str, Any], element: str, fits: Callable[[str], bool]) -> bool:
-    if f"Not{element}" in statement:
-        return not any(fits(one) for one in _listed(statement[f"Not{element}"]))
-    return any(fits(one) for one in _listed(statement.get(element)))
+def _statement(raw: Any, variables: bool) -> Statement | None:
+    if not isinstance(raw, dict) or raw.get("Effect") not in ("Allow", "Deny"):
+        return None
+    deny = raw["Effect"] == "Deny"
+    try:
+        return _read(raw, variables, deny)
+    except Malformed:
+        return _everything(raw) if deny else None
+
+
+def _read(raw: Mapping[str, Any], variables: bool, deny: bool) -> Statement:
+    named, spares = _element(raw, "Principal")
+    actions, other_actions = _element(raw, "Action")
+    resources, other_resources = _element(raw, "Resource")
+    if actions is None or (resources is None and named is None):
+        raise Malformed("Statement")
+    texts = [] if resources is None else _texts(resources)
+    return Statement(
+        sid=str(raw.get("Sid", "")),
+        deny=deny,
+        principals=None if named is None else principals(named),
+        spares=spares,
+        actions=_actions(_texts(actions), other_actions),
+        resources=None if resources is None else _resources(texts, variables, other_resources),
+        with_variables=variables and any("${" in text for text in texts),
+        conditions=tuple(_conditions(raw.get("Condition"), variables, deny)),
+    )
+
+
+def _everything(raw: Mapping[str, Any]) -> Statement:
+    everyone = principals("*") if "Principal" in raw or "NotPrincipal" in raw else None
+    return Statement(
+        str(raw.get("Sid", "")), True, everyone, False, lambda action: True, None, False, ()
+    )
+
+
+def _element(raw: Mapping[str, Any], name: str) -> tuple[Any, bool]:
+    """The element and whether it is the one with `Not`."""
+    if name in raw and f"Not{name}" in raw:
+        raise Malformed(name)
+    return raw.get(name, raw.get(f"Not{name}")), f"Not{name}" in raw
+
+
+def _actions(names: list[str], other: bool) -> Callable[[str], bool]:
+    tests = [_action(name.lower()) for name in names]
+    return lambda action: any(test(action, _NOWHERE) for test in tests) is not other
+
+
+def _action(name: str) -> Matcher:
+    service, colon, _ = name.partition(":")
+    if name != "*" and (not colon or "*" in service or "?" in service):
+        raise Malformed(name)
+    return text_matcher(name, variables=False, wildcards=True, ignore_case=False)
+
+
+def _resources(names: list[str], variables: bool, other: bool) -> Matcher:
+    tests = [resource_matcher(name, variables=variables) for name in names]
+    return lambda resource, context: any(test(resource, context) for test in tests) is not other
+
+
+def _conditions(raw: Any, variables: bool, deny: bool) -> Iterable[Condition]:
+    for name, keys in _object(raw or {}).items():
+        for key, wanted in _object(keys).items():
+            texts = [_scalar(one) for one in _listed(wanted)]
+            yield condition(name, key, texts, variables=variables, deny=deny)
+
+
+def _object(raw: Any) -> dict[str, Any]:
+    if not isinstance(raw, dict):
+        raise Malformed("Condition")
+    return raw
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, (str, int, float)):
+        raise Malformed("Condition")
+    return str(value)
+
+
+def _texts(value: Any) -> list[str]:
+    texts = _listed(value)
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise Malformed(str(value))
+    return texts
 
 
 def _listed(value: Any) -> list[Any]:
     if value is None:
         return []
     return value if isinstance(value, list) else [value]
-
-
-def _like(pattern: str, value: str) -> bool:
-    parts = (".*" if one == "*" else "." if one == "?" else re.escape(one) for one in pattern)
-    return re.fullmatch("".join(parts), value, re.DOTALL) is not None
-
-
-def _filled(text: str, request: Request) -> str:
-    """The text with its policy variables in it; one without a value matches nothing."""
-    if not request.variables:
-        return text
-
-    def value(found: re.Match[str]) -> str:
-        name, _, default = (part.strip() for part in found[1].partition(","))
-        if name in _LITERAL:
-            return _LITERAL[name]
-        known = request.context.get(name.lower()) or []
-        return known[0] if len(known) == 1 else default.strip("'") or "\0"
-
-    return _VARIABLE.sub(value, text)
-
-
-def _holds(name: str, keys: Mapping[str, Any], request: Request) -> bool:
-    """Whether all keys of one operator (`ForAnyValue:StringLikeIfExists`) hold."""
-    quantity, _, plain = name.rpartition(":")
-    if_exists, plain = plain.endswith("IfExists"), plain.removesuffix("IfExists")
-    for key, wanted in keys.items():
-        values = request.context.get(key.lower(), [])
-        texts = [_filled(str(one), request) for one in _listed(wanted)]
-        if plain == "Null":
-            if str(not values).lower() not in (one.lower() for one in texts):
-                return False
-        elif not values:
-            if not (if_exists or quantity == "ForAllValues" or _is_negated(plain)):
-                return False
-        elif not _compared(plain, quantity, values, texts):
-            return False
-    return True
-
-
-def _is_negated(plain: str) -> bool:
-    return plain.startswith(("StringNot", "ArnNot", "NumericNot", "DateNot", "NotIp"))
-
-
-def _compared(plain: str, quantity: str, values: Iterable[str], wanted: list[str]) -> bool:
-    fits, negated = _OPERATORS[plain]
-
-    def one(value: str) -> bool:
-        return any(fits(value, text) for text in wanted) is not negated
-
-    return (all if quantity == "ForAllValues" else any)(one(value) for value in values)
-
-
-def _arn_like(value: str, pattern: str) -> bool:
-    given, wanted = value.split(":", 5), pattern.split(":", 5)
-    return len(given) == len(wanted) and all(map(_like, wanted, given))
-
-
-def _date(text: str) -> datetime:
-    if text.isdigit():
-        return datetime.fromtimestamp(int(text), UTC)
-    found = datetime.fromisoformat(text)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def _in_network(value: str, network: str) -> bool:
-    return ipaddress.ip_address(value) in ipaddress.ip_network(network, strict=False)
-
-
-def _by(read: Callable[[str], Any], compare: Callable[[Any, Any], bool]) -> Any:
-    return lambda value, text: compare(read(value), read(text))
-
-
-# operator: what it does with a value of the request and one of the policy; whether it is negated
-_OPERATORS: dict[str, tuple[Callable[[str, str], bool], bool]] = {
-    "StringEquals": (operator.eq, False),
-    "StringNotEquals": (operator.eq, True),
-    "StringEqualsIgnoreCase": (_by(str.lower, operator.eq), False),
-    "StringNotEqualsIgnoreCase": (_by(str.lower, operator.eq), True),
-    "StringLike": (lambda value, text: _like(text, value), False),
-    "StringNotLike": (lambda value, text: _like(text, value), True),
-    "ArnEquals": (_arn_like, False),
-    "ArnLike": (_arn_like, False),
-    "ArnNotEquals": (_arn_like, True),
-    "ArnNotLike": (_arn_like, True),
-    "Bool": (_by(str.lower, operator.eq), False),
-    "BinaryEquals": (operator.eq, False),
-    "IpAddress": (_in_network, False),
-    "NotIpAddress": (_in_network, True),
-    **{
-        f"{kind}{name}": (_by(read, compare), negated)
-        for kind, read in (("Numeric", float), ("Date", _date))
-        for name, compare, negated in (
-            ("Equals", operator.eq, False),
-            ("NotEquals", operator.eq, True),
-            ("LessThan", operator.lt, False),
-            ("LessThanEquals", operator.le, False),
-            ("GreaterThan", operator.gt, False),
-            ("GreaterThanEquals", operator.ge, False),
-        )
-    },
-}
