@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from labkit.cloud.iam.patterns import (
@@ -32,6 +33,15 @@ from labkit.cloud.iam.patterns import (
 
 Condition = Callable[[Context], bool]
 
+# "AWS global condition context keys": those of the value type "Multivalued"
+_MULTIVALUED = {
+    "aws:calledvia",
+    "aws:principalorgpaths",
+    "aws:principalservicenameslist",
+    "aws:resourceorgpaths",
+    "aws:sourceorgpaths",
+    "aws:tagkeys",
+}
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 # "Date and Time Formats", W3C, of which the page on operators speaks
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d))?)?)?")
@@ -79,8 +89,8 @@ def _of_one_value(key: str, without: bool, fits: Matcher) -> Condition:
         values = context.get(key, ())
         if not values:
             return without
-        # a key of several values "requires a set operator"
-        return len(values) == 1 and fits(values[0], context)
+        # "Multivalued context keys require a condition set operator"
+        return len(values) == 1 and key not in _MULTIVALUED and fits(values[0], context)
 
     return holds
 
@@ -181,6 +191,7 @@ def _ip(text: str, variables: bool) -> Matcher:
     return lambda value, context: _address(ipaddress.ip_address, value) in network
 
 
+@lru_cache(maxsize=4096)
 def _address(read: Callable[..., Any], text: str, **settings: bool) -> Any:
     try:
         return read(text, **settings)

@@ -84,6 +84,9 @@ class Decision:
     sid: str = ""
 
 
+_NOTHING = Decision(False)
+
+
 def decide(request: Request, policies: Policies) -> Decision:
     """Decide a request by all the policies that apply to it."""
     return _denied(request, policies) or _decided(request, policies)
@@ -164,7 +167,7 @@ def _allowed(kind: Kind, documents: Iterable[Policy], request: Request) -> Decis
 
 def _granted(request: Request, policies: Policies) -> tuple[Named, Decision]:
     """How directly the resource's own policy, or a grant on it, names the caller, and where."""
-    best, found = Named.NOT, Decision(False, kind=policies.resource_kind)
+    best, found = Named.NOT, _NOTHING
     own = () if policies.resource is None else (policies.resource,)
     for policy in (*own, *policies.grants):
         for statement in policy.statements(request, deny=False):

@@ -81,20 +81,39 @@ def text_matcher(text: str, *, variables: bool, wildcards: bool, ignore_case: bo
     return _matcher(pieces(text, variables=variables, wildcards=wildcards), _glob, ignore_case)
 
 
-def resource_matcher(text: str, *, variables: bool) -> Matcher:
-    """Whether a resource's ARN is like the one that a policy names.
+def action_matcher(names: list[str]) -> Callable[[str], bool]:
+    """Whether an action, in lower case, is one of those that a policy names."""
+    every = "|".join(_glob(tuple(pieces(name.lower(), variables=False))) for name in names)
+    fits = re.compile(every).fullmatch
+    return lambda action: fits(action) is not None
 
-    A star that ends one of the first five parts of the ARN reaches over colons, another one in them
+
+def resource_matcher(names: list[str], *, variables: bool) -> Matcher:
+    """Whether a resource's ARN is like one of those that a policy names.
+
+    A star that ends one of the first five parts of an ARN reaches over colons, another one in them
     does not; in the resource's own part it stands for everything. There alone variables have a value.
     """
-    if text == "*":
-        return _anything
+    every = [_resource(name, variables) for name in names]
+    fixed = [_arn_ending_stars(tuple(one)) for one in every if not _has_variables(one)]
+    tests = [_matcher(one, _arn_ending_stars, False) for one in every if _has_variables(one)]
+    fits = re.compile("|".join(fixed), re.DOTALL).fullmatch if fixed else None
+
+    def matches(resource: str, context: Context) -> bool:
+        if fits is not None and fits(resource):
+            return True
+        return any(test(resource, context) for test in tests)
+
+    return matches
+
+
+def _resource(name: str, variables: bool) -> list[Piece]:
     found: list[Piece] = []
     colons = 0
-    for one in pieces(text, variables=variables):
+    for one in pieces(name, variables=variables):
         found.append(f"${{{one.key}}}" if isinstance(one, Variable) and colons < 5 else one)
         colons += one.count(":") if isinstance(one, str) else 0
-    return _matcher(found, _arn_ending_stars, False)
+    return found
 
 
 def arn_matcher(text: str, *, variables: bool) -> Matcher:
@@ -109,8 +128,8 @@ def arn_matcher(text: str, *, variables: bool) -> Matcher:
     return _matcher(found, _arn, False)
 
 
-def _anything(value: str, context: Context) -> bool:
-    return True
+def _has_variables(found: list[Piece]) -> bool:
+    return any(isinstance(one, Variable) for one in found)
 
 
 def _matcher(
@@ -127,7 +146,7 @@ def _matcher(
             filled.append(text)
         return _compiled(expression(tuple(filled)), flags).fullmatch(value) is not None
 
-    if any(isinstance(one, Variable) for one in found):
+    if _has_variables(found):
         return with_variables
     if not ignore_case and all(isinstance(one, str) for one in found):
         literal = "".join(one for one in found if isinstance(one, str))

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from labkit.cloud.iam.conditions import Condition, condition
-from labkit.cloud.iam.patterns import Context, Malformed, Matcher, resource_matcher, text_matcher
+from labkit.cloud.iam.patterns import Context, Malformed, Matcher, action_matcher, resource_matcher
 from labkit.cloud.iam.principals import Caller, Named, Principals, principals
 
 _NOWHERE: Context = {}
@@ -55,7 +55,8 @@ class Policy:
 
     def statements(self, request: Request, *, deny: bool) -> Iterator[Statement]:
         """Those of one effect that match action, resource and conditions; whom is still to be asked."""
-        for statement in _candidates(compiled(self.text), request.action, request.resource, deny):
+        known = _candidates(compiled(self.text), request.action, request.resource)
+        for statement in known.denies if deny else known.allows:
             if statement.holds(request):
                 yield statement
 
@@ -74,15 +75,11 @@ class Statement:
     conditions: tuple[Condition, ...]
 
     def holds(self, request: Request) -> bool:
-        if self.with_variables and not self._is_on(request.resource, request.context):
+        if self.with_variables and not self.is_on(request.resource, request.context):
             return False
         return all(holds(request.context) for holds in self.conditions)
 
-    def may_match(self, action: str, resource: str) -> bool:
-        """Whether it matches them in some context."""
-        return self.actions(action) and (self.with_variables or self._is_on(resource, _NOWHERE))
-
-    def _is_on(self, resource: str, context: Context) -> bool:
+    def is_on(self, resource: str, context: Context) -> bool:
         return self.resources is None or self.resources(resource, context)
 
     def names(self, caller: Caller) -> Named:
@@ -102,13 +99,20 @@ class Compiled:
     allows: tuple[Statement, ...]
     denies: tuple[Statement, ...]
 
+    def only(self, fits: Callable[[Statement], bool]) -> Compiled:
+        return Compiled(tuple(filter(fits, self.allows)), tuple(filter(fits, self.denies)))
 
-@lru_cache(maxsize=65536)
-def _candidates(policy: Compiled, action: str, resource: str, deny: bool) -> tuple[Statement, ...]:
+
+@lru_cache(maxsize=32768)
+def _candidates(policy: Compiled, action: str, resource: str) -> Compiled:
     """What may match, so that a policy of many statements costs no more than one of few."""
-    named = action.lower()
-    statements = policy.denies if deny else policy.allows
-    return tuple(one for one in statements if one.may_match(named, resource))
+    named = _of_action(policy, action.lower())
+    return named.only(lambda one: one.with_variables or one.is_on(resource, _NOWHERE))
+
+
+@lru_cache(maxsize=32768)
+def _of_action(policy: Compiled, action: str) -> Compiled:
+    return policy.only(lambda one: one.actions(action))
 
 
 @lru_cache(maxsize=8192)
@@ -173,20 +177,17 @@ def _element(raw: Mapping[str, Any], name: str) -> tuple[Any, bool]:
 
 
 def _actions(names: list[str], other: bool) -> Callable[[str], bool]:
-    tests = [_action(name.lower()) for name in names]
-    return lambda action: any(test(action, _NOWHERE) for test in tests) is not other
-
-
-def _action(name: str) -> Matcher:
-    service, colon, _ = name.partition(":")
-    if name != "*" and (not colon or "*" in service or "?" in service):
-        raise Malformed(name)
-    return text_matcher(name, variables=False, wildcards=True, ignore_case=False)
+    for name in names:
+        service, colon, _ = name.partition(":")
+        if name != "*" and (not colon or "*" in service or "?" in service):
+            raise Malformed(name)
+    fits = action_matcher(names)
+    return (lambda action: not fits(action)) if other else fits
 
 
 def _resources(names: list[str], variables: bool, other: bool) -> Matcher:
-    tests = [resource_matcher(name, variables=variables) for name in names]
-    return lambda resource, context: any(test(resource, context) for test in tests) is not other
+    fits = resource_matcher(names, variables=variables)
+    return (lambda resource, context: not fits(resource, context)) if other else fits
 
 
 def _conditions(raw: Any, variables: bool, deny: bool) -> Iterable[Condition]:
