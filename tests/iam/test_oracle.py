@@ -98,8 +98,12 @@ def without_session_policy(row: Row) -> Row:
 
 
 def with_values(row: Row) -> Row:
-    known = {key: value or "none" for key, value in row["context"].items() if value != []}
-    return {**row, "context": {"aws:username": "none", "aws:PrincipalTag/team": "none", **known}}
+    none = {"aws:username": "none", "aws:PrincipalTag/team": "none"}
+    return {**row, "context": {**none, **row["context"]}}
+
+
+def without_empty_values(row: Row) -> Row:
+    return {**row, "context": {key: value or "none" for key, value in row["context"].items()}}
 
 
 def without_empty_lists(row: Row) -> Row:
@@ -136,6 +140,7 @@ DIFFERENCES: list[tuple[str, Callable[[Row], Row]]] = [
      written(*((f'"ForAnyValue:{name}IfExists"', f'"ForAnyValue:{name}"')
                for name in ("StringEquals", "StringNotEquals", "StringLike")))),
     ("an empty list of values is no key", without_empty_lists),
+    ("an empty value is a value", without_empty_values),
     ("a NotPrincipal that denies, and the account is not named", without_not_principal),
     ("session, named: nothing else matters", without_session_policy),
     ("a NotResource with a variable without a value names nothing", with_values),

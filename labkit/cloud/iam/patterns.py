@@ -33,7 +33,7 @@ class Variable:
     def value(self, context: Context) -> str | None:
         """None for a key that is not there or has several values: no variable stands for those."""
         known = context.get(self.key, ())
-        return known[0] if len(known) == 1 and known[0] else self.default
+        return known[0] if len(known) == 1 else self.default
 
 
 @dataclass(frozen=True)
