@@ -46,3 +46,12 @@ class Functions:
         answer = self.api.invoke(FunctionName=name, Payload=json.dumps(event or {}), **more)
         body = answer["Payload"].read()
         return json.loads(body) if body else None, answer
+
+
+def make_functions(aws: Any) -> Functions:
+    """A role for functions in a running lab."""
+    statement = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    name = f"functions-{uuid4().hex[:8]}"
+    role = aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+    return Functions(aws, role["Role"]["Arn"])

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.cloud.functions import Functions, zipped
+from tests.cloud.functions import Functions, make_functions, zipped
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.guests
@@ -48,10 +48,7 @@ def handler(event, context):
 
 @pytest.fixture(scope="module")
 def functions(aws: Any) -> Functions:
-    statement = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    role = aws.client("iam").create_role(RoleName="functions", AssumeRolePolicyDocument=trust)
-    return Functions(aws, role["Role"]["Arn"])
+    return make_functions(aws)
 
 
 def test_a_node_handler_runs_and_its_environment_is_used_again(functions: Functions) -> None:
@@ -70,7 +67,7 @@ def test_a_node_handler_with_a_callback(functions: Functions) -> None:
 def test_a_python_handler_acts_as_its_role(functions: Functions) -> None:
     name = functions.make(PYTHON, "python3.11")
     told, _ = functions.call(name, {"who": True})
-    assert told["who"].startswith("arn:aws:sts::123456789012:assumed-role/functions/")
+    assert told["who"].startswith("arn:aws:sts::123456789012:assumed-role/functions-")
     assert told["mine"] == "yes"
 
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.cloud.functions import make_functions
 from tests.waiting import DEADLINE_SECONDS, eventually
 
 pytestmark = pytest.mark.guests
@@ -376,3 +377,14 @@ def test_the_other_operations_of_projects(bench: Any) -> None:
     assert visibility(projectArn=arn, projectVisibility="PRIVATE")["projectVisibility"] == "PRIVATE"
     with pytest.raises(ClientError, match="does not support projectVisibility PUBLIC_READ"):
         visibility(projectArn=arn, projectVisibility="PUBLIC_READ")
+
+
+def test_a_version_is_published_while_a_build_writes_its_log(bench: Any) -> None:
+    # "PublishVersion" in the Lambda API Reference: nothing of other services is in its way
+    build = bench.codebuild.start_build(projectName=bench.project(source=inline(SLEEPER)))["build"]
+    bench.wait_for_log(build, "asleep")
+    functions = make_functions(bench.aws)
+    name = functions.make("def handler(event, context): return 1", "python3.11", Publish=True)
+    bench.codebuild.stop_build(id=build["id"])
+    versions = functions.api.list_versions_by_function(FunctionName=name)["Versions"]
+    assert [version["Version"] for version in versions] == ["$LATEST", "1"]

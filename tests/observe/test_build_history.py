@@ -14,8 +14,6 @@ from labkit.lab import Lab
 from labkit.observe.builds import PHASES
 from labkit.provision import artifacts, build, roles, tear_down
 
-pytestmark = pytest.mark.guests
-
 JUNIT = (
     '<testsuite name="s"><testcase name="adds" time="0.25"/>'
     '<testcase name="divides"><failure message="by zero"/></testcase></testsuite>'

@@ -16,7 +16,7 @@ from labkit.lab import Lab
 from labkit.provision import deploy, pipeline, source
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.guests]  # whole releases
+pytestmark = pytest.mark.slow  # whole releases
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from labkit.cloud.front import launcher
 from labkit.lab import Lab
 from labkit.provision import pipeline, source
 
-pytestmark = [pytest.mark.slow, pytest.mark.guests]  # whole releases
+pytestmark = pytest.mark.slow  # whole releases
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from urllib.parse import unquote
 from botocore.exceptions import BotoCoreError, ClientError
 from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.awslambda.responses import LambdaResponse
+from moto.core.base_backend import BaseBackend
 
 from labkit.cloud.guests import environments, languages
 from labkit.cloud.guests.environments import Outcome, Version
@@ -66,6 +67,8 @@ def start() -> None:
         delete(self, function_name, qualifier)
         environments.end(function_name.split(":")[-1])
 
+    # a version is a copy of its function, which points to all logs: they are not copied with it
+    BaseBackend.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
     LambdaBackend.create_function = create_function  # type: ignore[method-assign]
     LambdaBackend.update_function_configuration = update_function_configuration  # type: ignore[method-assign]
     LambdaBackend.update_function_code = update_function_code  # type: ignore[method-assign]
