@@ -1,0 +1,183 @@
+"""The expressions of the tables: JMESPath over an operation's parameters, with a few functions more.
+
+Beside the parameters there are `request` (`operation`, `account`, `region`, `partition` and the resource
+`type` that is named) and, in a row with `each`, `each`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, parse_qsl, unquote, urlparse
+
+import jmespath
+from jmespath.exceptions import JMESPathTypeError
+from jmespath.functions import Functions
+
+Find = Callable[[str, str], Any]
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def nothing(kind: str, name: str) -> None:
+    """A `find` that knows of nothing."""
+
+
+@cache
+def compiled(expression: str) -> Any:
+    """Raises: jmespath.exceptions.ParseError."""
+    return jmespath.compile(expression)
+
+
+@cache
+def named(expression: str) -> frozenset[str]:
+    """The members that an expression names: without any of them there it is nothing."""
+
+    def walked(node: Any) -> Iterator[str]:
+        if isinstance(node, dict):
+            yield from [node["value"]] if node["type"] == "field" else []
+            for child in node["children"]:
+                yield from walked(child)
+
+    return frozenset(walked(compiled(expression).parsed))
+
+
+def strings(value: Any) -> list[str]:
+    """A parameter as the values of a condition key; of a structure, that it is there."""
+    if isinstance(value, bool):
+        return [str(value).lower()]
+    if isinstance(value, Mapping):
+        return ["true"]
+    if isinstance(value, (list, tuple)):
+        return list(dict.fromkeys(text for one in value for text in strings(one)))
+    return [value.isoformat() if hasattr(value, "isoformat") else str(value)]
+
+
+class Reader:
+    """Reads parameters by expressions."""
+
+    def __init__(self, find: Find) -> None:
+        self._options = jmespath.Options(custom_functions=_Functions(find))
+
+    def read(self, expression: str, data: Any) -> Any:
+        """What an expression is; None where a parameter that it needs is not there."""
+        try:
+            return compiled(expression).search(data, options=self._options)
+        except JMESPathTypeError:
+            return None
+
+    def holds(self, expression: str, data: Any) -> bool:
+        """Whether it is true as JMESPath has it: what is empty is not."""
+        value = self.read(expression, data)
+        return value is not None and value is not False and value not in ("", [], {})
+
+
+def _takes(count: int) -> Callable[[_F], _F]:
+    """Tell JMESPath of a function of as many arguments, of any type."""
+
+    def told(function: _F) -> _F:
+        vars(function)["signature"] = ({"types": []},) * count
+        return function
+
+    return told
+
+
+class _Functions(Functions):  # type: ignore[misc]
+    """JMESPath's own functions and the tables'."""
+
+    def __init__(self, find: Find) -> None:
+        self._find = find
+
+    @_takes(2)
+    def _func_find(self, kind: str, name: Any) -> Any:
+        """What the caller of `asked` knows of a name; of several, of each."""
+        if isinstance(name, list):
+            return [self._func_find(kind, one) for one in name]
+        return None if name is None else self._find(kind, name)
+
+    @_takes(2)
+    def _func_before(self, text: Any, separator: str) -> Any:
+        """What stands before the last separator; null without one. Of a list, of each."""
+        if isinstance(text, list):
+            return [self._func_before(one, separator) for one in text]
+        return text.rpartition(separator)[0] if separator in (text or "") else None
+
+    @_takes(2)
+    def _func_after(self, text: Any, separator: str) -> Any:
+        """What stands after the last separator; null without one. Of a list, of each."""
+        if isinstance(text, list):
+            return [self._func_after(one, separator) for one in text]
+        return text.rpartition(separator)[2] if separator in (text or "") else None
+
+    @_takes(2)
+    def _func_path(self, path: str | None, name: str | None) -> str | None:
+        """An IAM name with its path, as an ARN has them: `teams/shop/deployer`."""
+        return None if name is None else f"{path or '/'}{name}".removeprefix("/")
+
+    @_takes(1)
+    def _func_parameter(self, name: Any) -> Any:
+        """An SSM parameter's name as its ARN has it: without the first slash and the selector."""
+        if isinstance(name, list):
+            return [self._func_parameter(one) for one in name]
+        if name is None or name.startswith("arn:"):
+            return name
+        return name.removeprefix("/").partition(":")[0]
+
+    @_takes(1)
+    def _func_copied(self, source: Any) -> Any:
+        """Bucket, Key and VersionId of a CopySource."""
+        if not isinstance(source, str):
+            return source
+        parsed = urlparse(source)
+        bucket, _, key = unquote(parsed.path).lstrip("/").partition("/")
+        version = parse_qs(parsed.query).get("versionId", [None])[0]
+        return {"Bucket": bucket, "Key": key, "VersionId": version}
+
+    @_takes(1)
+    def _func_json(self, text: Any) -> Any:
+        """What a JSON text says; null if it is none."""
+        try:
+            return json.loads(text)
+        except (TypeError, ValueError):
+            return None
+
+    @_takes(3)
+    def _func_mapped(self, items: Any, name: str, value: str) -> Any:
+        """A list of structures as a map of one member by another."""
+        return {one[name]: one[value] for one in items or [] if name in one and value in one}
+
+    @_takes(2)
+    def _func_specified(self, specifications: Any, kind: str) -> Any:
+        """The tags that EC2's TagSpecifications have for a resource type."""
+        return [
+            tag
+            for one in specifications or ()
+            if one.get("ResourceType") == kind
+            for tag in one.get("Tags", ())
+        ]
+
+    @_takes(1)
+    def _func_tags(self, tags: Any) -> Any:
+        """Tags in any of the services' forms as a map; null of what has no values."""
+        if isinstance(tags, str):
+            return dict(parse_qsl(tags, keep_blank_values=True))
+        if isinstance(tags, Mapping):
+            return dict(tags)
+        pairs = dict(_pairs(tags))
+        return pairs or None
+
+    @_takes(1)
+    def _func_tag_keys(self, tags: Any) -> Any:
+        """The keys of tags, or of a list of keys; null without any."""
+        if isinstance(tags, list) and all(isinstance(one, str) for one in tags):
+            return tags or None
+        return list(self._func_tags(tags) or ()) or None
+
+
+def _pairs(tags: Iterable[Mapping[str, Any]] | None) -> Iterable[tuple[str, str]]:
+    for tag in tags or ():
+        if isinstance(tag, Mapping):
+            named = {name.lower().removeprefix("tag"): value for name, value in tag.items()}
+            if named.get("key") is not None:
+                yield named["key"], named.get("value") or ""
