@@ -65,6 +65,8 @@ def _walk(node: dict[str, Any], known: Any) -> Any:
     match node["type"]:
         case "field":
             return _member(known, node["value"])
+        case "subexpression" if children[0]["type"] == "not_expression":
+            raise Unknown("!a.b is (!a).b to JMESPath: write !(a.b)")
         case "subexpression" | "pipe" | "index_expression":
             for child in children:
                 known = _walk(child, known)

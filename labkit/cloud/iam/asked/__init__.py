@@ -79,7 +79,7 @@ def asked(
     if themselves and not questions:
         questions = [Asked(themselves[0].action, "*")]
     questions += [one for row in beside for one in asking.questions(row)]
-    return [one for index, one in enumerate(questions) if one not in questions[:index]]
+    return list({(one.action, one.resource, str(one.keys)): one for one in questions}.values())
 
 
 class _Asking:
@@ -128,15 +128,16 @@ class _Asking:
             names = named(expression)
             if key not in listed or (names and names.isdisjoint(data)):
                 continue
-            if (value := self.reader.read(expression, data)) is not None:
+            if (value := self.reader.read(expression, data)) not in (None, []):
                 found.update(_of_key(key, value))
         return found
 
 
 def _of_key(key: str, value: Any) -> Iterator[tuple[str, list[str]]]:
     """A key with its values; one with a placeholder (`aws:requesttag/${tagkey}`) for each name."""
-    if not reference.PLACEHOLDER.search(key):
+    placeholder = reference.PLACEHOLDER.search(key)
+    if placeholder is None:
         yield key, strings(value)
     elif isinstance(value, Mapping):
         for name, one in value.items():
-            yield reference.PLACEHOLDER.sub(lambda _, name=name: name.lower(), key), strings(one)  # type: ignore[misc]
+            yield key.replace(placeholder[0], name.lower()), strings(one)

@@ -91,9 +91,10 @@ class _Functions(Functions):  # type: ignore[misc]
 
     @_takes(2)
     def _func_find(self, kind: str, name: Any) -> Any:
-        """What the caller of `asked` knows of a name; of several, of each."""
+        """What the caller of `asked` knows of a name; of several, of each, in one list."""
         if isinstance(name, list):
-            return [self._func_find(kind, one) for one in name]
+            found = [self._func_find(kind, one) for one in name]
+            return [one for some in found for one in (some if isinstance(some, list) else [some])]
         return None if name is None else self._find(kind, name)
 
     @_takes(2)
@@ -145,7 +146,11 @@ class _Functions(Functions):  # type: ignore[misc]
     @_takes(3)
     def _func_mapped(self, items: Any, name: str, value: str) -> Any:
         """A list of structures as a map of one member by another."""
-        return {one[name]: one[value] for one in items or [] if name in one and value in one}
+        return {
+            one[name]: one[value]
+            for one in items or []
+            if one.get(name) is not None and one.get(value) is not None
+        }
 
     @_takes(2)
     def _func_specified(self, specifications: Any, kind: str) -> Any:
