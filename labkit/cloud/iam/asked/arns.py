@@ -44,7 +44,14 @@ def filled(
     """
     listed = [len(value) for value in names.values() if isinstance(value, list) and value]
     for index in range(max(listed, default=1)):
-        yield _one(pattern, {name: _item(one, index) for name, one in names.items()}, place, ids)
+        one = {name: _item(value, index) for name, value in names.items()}
+        last = list(one.values())[-1] if one else None
+        if pattern.whole and isinstance(last, str) and last.startswith("arn:"):
+            yield from dict.fromkeys([last, _here(last, place["Region"])])
+        elif pattern.text:
+            yield _of_names(pattern.text, one, place)
+        else:
+            yield _of_id(str(last), place, ids)
 
 
 def _item(value: Any, index: int) -> Any:
@@ -53,17 +60,22 @@ def _item(value: Any, index: int) -> Any:
     return value[index] if index < len(value) else None
 
 
-def _one(
-    pattern: Pattern, names: Mapping[str, Any], place: Mapping[str, str], ids: Mapping[str, str]
-) -> str:
-    last = list(names.values())[-1] if names else None
-    if pattern.whole and isinstance(last, str) and last.startswith("arn:"):
-        return last
-    if not pattern.text:
-        kind, _, name = str(last).partition("/")
-        if not name:
-            kind, name = kind.partition("-")[0], kind
-        by_id = Pattern(ids.get(kind, "*"), whole=False)
-        return _one(by_id, dict.fromkeys(by_id.names, name), place, {})
+def _here(arn: str, region: str) -> str:
+    """The ARN in the Region that is asked, where the request may act whatever the ARN says."""
+    parts = arn.split(":", 5)
+    if len(parts) == 6 and parts[3]:
+        parts[3] = region
+    return ":".join(parts)
+
+
+def _of_names(text: str, names: Mapping[str, Any], place: Mapping[str, str]) -> str:
     known = {**place, **{name: str(value) for name, value in names.items() if value}}
-    return PLACEHOLDER.sub(lambda found: known.get(found[1], "*"), pattern.text)
+    return PLACEHOLDER.sub(lambda found: known.get(found[1], "*"), text)
+
+
+def _of_id(text: str, place: Mapping[str, str], ids: Mapping[str, str]) -> str:
+    kind, _, name = text.partition("/")
+    if not name:
+        kind, name = kind.partition("-")[0], kind
+    by_id = Pattern(ids.get(kind, "*"), whole=False)
+    return _of_names(by_id.text, dict.fromkeys(by_id.names, name), place)

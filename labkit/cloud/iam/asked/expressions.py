@@ -61,10 +61,13 @@ class Reader:
         self._options = jmespath.Options(custom_functions=_Functions(find))
 
     def read(self, expression: str, data: Any) -> Any:
-        """What an expression is; None where a parameter that it needs is not there."""
+        """What an expression is; None where a parameter that it needs is not there, or of no use.
+
+        What is of the wrong type the service refuses, after IAM has been asked.
+        """
         try:
             return compiled(expression).search(data, options=self._options)
-        except JMESPathTypeError:
+        except (JMESPathTypeError, AttributeError, TypeError, ValueError):
             return None
 
     def holds(self, expression: str, data: Any) -> bool:
