@@ -6,7 +6,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: lab demo test test-fast test-long check format notebooks docs bench wheel lock install clean
+.PHONY: lab demo test test-bare test-fast test-long check format notebooks docs bench wheel lock install clean
 
 lab: install
 	@"$(BIN)/labkit" lab
@@ -16,6 +16,8 @@ demo: install
 
 test: install
 	@"$(BIN)/python" -m pytest -m "not long" -n 2 --dist worksteal
+
+test-bare: install
 	@LABKIT_ISOLATION=none "$(BIN)/python" -m pytest -m "guests and not long" -n 2 --dist worksteal
 
 test-fast: install
