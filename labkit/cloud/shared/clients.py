@@ -18,6 +18,7 @@ from botocore.httpsession import URLLib3Session
 from labkit.cloud.shared import identity, runtime
 
 LIFETIME_SECONDS = 3600
+_VALID_FOR_SECONDS = 300.0
 _CONFIG = Config(
     retries={"total_max_attempts": 1},
     user_agent_extra="labkit",
@@ -77,7 +78,8 @@ class Session:
         return {name: value for name, value in found.items() if value}
 
 
-_sessions: dict[tuple[str, str, str, str | None], Session] = {}
+_Key = tuple[str, str, str, str | None]
+_sessions: dict[_Key, Session] = {}
 
 
 def assume_role(
@@ -87,7 +89,7 @@ def assume_role(
     region: str,
     source_arn: str | None = None,
     *,
-    valid_for: float = 300,
+    valid_for: float = _VALID_FOR_SECONDS,
 ) -> Session:
     """Act as `role_arn`, as the service principal `service` (`codebuild.amazonaws.com`) may.
 
@@ -104,9 +106,7 @@ def assume_role(
     AWS page: "AssumeRole" in the STS API Reference.
     """
     key = (service, role_arn, session_name, source_arn)
-    with _lock:
-        known = _sessions.get(key)
-    if known is not None and known.expires > time.monotonic() + valid_for:
+    if known := _kept(key, valid_for):
         return known
     answer = (
         as_service(service, region)
@@ -122,7 +122,15 @@ def assume_role(
     return _keep(key, session)
 
 
-def _keep(key: tuple[str, str, str, str | None], session: Session) -> Session:
+def _kept(key: _Key, valid_for: float) -> Session | None:
+    """The session of an earlier call, if it lasts for so many seconds."""
+    with _lock:
+        known = _sessions.get(key)
+    lasts = known is not None and known.expires > time.monotonic() + valid_for
+    return known if lasts else None
+
+
+def _keep(key: _Key, session: Session) -> Session:
     """Keep a session for the next who asks, and no longer those whose hour is over."""
     now = time.monotonic()
     with _lock:
@@ -141,9 +149,7 @@ def chain_role(
         botocore.exceptions.ClientError: `AccessDenied`.
     """
     key = (session.access_key_id, role_arn, session_name, source_arn)
-    with _lock:
-        known = _sessions.get(key)
-    if known is not None and known.expires > time.monotonic() + 300:
+    if known := _kept(key, _VALID_FOR_SECONDS):
         return known
     answer = session.client("sts").assume_role(RoleArn=role_arn, RoleSessionName=session_name)
     keys = answer["Credentials"]

@@ -121,15 +121,14 @@ class Table:
         row: Mapping[str, Any] = {"on": given} if isinstance(given, str) else given
         action = row.get("action", action)
         action = action if ":" in action else f"{self.prefix}:{action}"
-        on = row.get("on", "*")
-        kinds = (
-            on if isinstance(on, dict) else {} if on == "*" else {on: self.resources.get(on, [])}
-        )
+        kinds = row.get("on", "*")
+        if isinstance(kinds, str):
+            kinds = {} if kinds == "*" else {kinds: self.resources.get(kinds, [])}
         return Row(
             action,
             {kind: _naming(action, kind, names) for kind, names in kinds.items()},
             frozenset(row.get("whole", self._whole)),
-            tuple(row[name] for name in ("when",) if name in row),
+            (row["when"],) if "when" in row else (),
             row.get("each"),
             _lower(row.get("keys", {}), self.prefix),
         )
