@@ -29,6 +29,9 @@ def test_a_revision_put_by_hand_starts_an_execution_once(account: Account, serve
     assert [run["trigger"]["triggerType"] for run in runs] == ["PutActionRevision", "CreatePipeline"]  # fmt: skip
     assert first["pipelineExecutionId"] == runs[0]["pipelineExecutionId"]
     assert again["pipelineExecutionId"] == first["pipelineExecutionId"]
+    # what is announced is not yet fetched: change detection compares with what was
+    [source] = account.api.get_pipeline_state(name=pipeline)["stageStates"][0]["actionStates"]
+    assert source["currentRevision"]["revisionId"] == server.git("rev-parse", "HEAD")
     with pytest.raises(ClientError, match="ActionNotFoundException"):
         account.api.put_action_revision(**{**put, "actionName": "None"}, actionRevision=revision)
 

@@ -183,7 +183,9 @@ class Pipeline:
     versions: dict[int, dict[str, Any]] = field(default_factory=dict)
     requests: dict[str, str] = field(default_factory=dict)  # client token -> execution
     stages: list[Stage] = field(default_factory=list)
+    # by stage and action: the revision fetched last, and the ids that PutActionRevision told of
     revisions: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    announced: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property

@@ -48,19 +48,15 @@ class Executions(Operations):
                     "ActionNotFoundException",
                     f"Source action '{actionName}' not found in stage '{stageName}'",
                 )
-            known = pipeline.revisions.get((stageName, actionName))
-            if known and known["revisionId"] == actionRevision["revisionId"]:
+            revision_id = actionRevision["revisionId"]
+            announced = pipeline.announced.setdefault((stageName, actionName), set())
+            fetched = pipeline.revisions.get((stageName, actionName), {}).get("revisionId")
+            if revision_id in announced or revision_id == fetched:
                 latest = next(iter(pipeline.newest_first()))
                 return {"newRevision": False, "pipelineExecutionId": latest.id}
-            pipeline.revisions[stageName, actionName] = {
-                "name": action["outputArtifacts"][0]["name"],
-                "actionName": actionName,
-                "revisionId": actionRevision["revisionId"],
-                "revisionChangeIdentifier": actionRevision["revisionChangeId"],
-                "created": actionRevision["created"],
-            }
             trigger = {"triggerType": "PutActionRevision", "triggerDetail": self.principal.arn}
             execution = machine.start(pipeline, trigger)
+            announced.add(revision_id)
         return {"newRevision": True, "pipelineExecutionId": execution.id}
 
     def _check_revision(self, pipeline: Pipeline, item: Answer) -> None:
