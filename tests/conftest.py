@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from botocore.config import Config
 from labkit.cloud.front import launcher
 from labkit.cloud.guests.isolation import isolation
 from tests.tracebacks import Logs
+
+gc.disable()  # until all is collected
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help=f"run each N-th case only of a table of more than {_LONG_TABLE} cases",
     )
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: it need not be looked through again and again."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -46,7 +46,7 @@ def handler(event, context):
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def functions(aws: Any) -> Functions:
     return make_functions(aws)
 

@@ -12,12 +12,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import yaml
 from botocore.exceptions import ClientError
 
+from tests import tables
 from tests.conftest import Aws
 
-CASES = yaml.safe_load(Path(__file__).with_name("policies.yaml").read_text())
+CASES = tables.read(Path(__file__).with_name("policies.yaml"))
 EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 ALLOWED = "PipelineNotFoundException"
 APPROVER = "arn:aws:iam::aws:policy/AWSCodePipelineApproverAccess"

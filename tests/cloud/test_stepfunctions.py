@@ -81,7 +81,7 @@ class Machines:
         }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def machines(aws: Aws) -> Machines:
     policy = json.dumps({"Version": "2012-10-17", "Statement": [TRUST]})
     name = f"machine-{uuid4().hex[:8]}"

@@ -6,17 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from botocore.exceptions import ClientError
 
 from labkit.cloud.cloudformation import template
+from tests import tables
 from tests.conftest import Aws
 from tests.operations.playing import Player
 from tests.waiting import eventually
 
 FOLDER = Path(__file__).parent
-TEMPLATES = yaml.safe_load((FOLDER / "templates.yaml").read_text())
-TYPES = yaml.safe_load((FOLDER / "types.yaml").read_text())
+TEMPLATES = tables.read(FOLDER / "templates.yaml")
+TYPES = tables.read(FOLDER / "types.yaml")
 
 
 class Stack:

@@ -35,15 +35,15 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import yaml
 from botocore.exceptions import ClientError
 
 from labkit.cloud.codebuild.artifacts.globs import pattern
 from labkit.cloud.shared import archives
+from tests import tables
 
 pytestmark = pytest.mark.guests
 
-CASES = yaml.safe_load((Path(__file__).parent / "artifacts.yaml").read_text(encoding="utf-8"))
+CASES = tables.read(Path(__file__).with_name("artifacts.yaml"))
 KEYS = {
     "name",
     "page",

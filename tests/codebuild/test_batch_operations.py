@@ -31,7 +31,7 @@ from tests.conftest import Aws
 pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def batches(bench: Any) -> Batches:
     return make_batches(bench)
 

@@ -19,15 +19,16 @@ from hypothesis import strategies as st
 from labkit.cloud.codebuild import splitting
 from labkit.cloud.codebuild.batch.spec import KINDS, read
 from labkit.cloud.codebuild.buildspec import BuildspecError
+from tests import tables
 from tests.codebuild.batching import DONE, Batches, Fields, groups, make_batches, phases, statuses
 from tests.codebuild.conftest import ENVIRONMENT
 
 pytestmark = pytest.mark.guests
 
-CASES = yaml.safe_load((Path(__file__).parent / "batches.yaml").read_text(encoding="utf-8"))
+CASES = tables.read(Path(__file__).with_name("batches.yaml"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def batches(bench: Any) -> Batches:
     return make_batches(bench)
 

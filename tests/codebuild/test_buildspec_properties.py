@@ -181,7 +181,7 @@ def _start(bench: Any, project: str, text: str) -> str:
     return str(build["id"])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def artifacts_project(bench: Any) -> str:
     return _project(bench, "p.zip")
 

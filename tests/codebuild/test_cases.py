@@ -34,14 +34,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import yaml
 from botocore.exceptions import ClientError
 
+from tests import tables
 from tests.codebuild.conftest import ALL, ENVIRONMENT, TRUST
 
 pytestmark = pytest.mark.guests
 
-CASES = yaml.safe_load((Path(__file__).parent / "cases.yaml").read_text(encoding="utf-8"))
+CASES = tables.read(Path(__file__).with_name("cases.yaml"))
 ALL_PHASES = [
     "SUBMITTED",
     "QUEUED",

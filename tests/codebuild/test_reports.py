@@ -9,16 +9,18 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from botocore.exceptions import ClientError
+
+from tests import tables
 
 pytestmark = pytest.mark.guests
 
-CASES = yaml.safe_load(Path(__file__).with_name("reports.yaml").read_text())
+CASES = tables.read(Path(__file__).with_name("reports.yaml"))
 GROUPS = 5  # that one build may have; see "Quotas for AWS CodeBuild"
 JUNIT = '<testsuite><testcase name="{}" time="{}">{}</testcase></testsuite>'
 
@@ -29,31 +31,39 @@ def _content(given: Any) -> str | bytes:
     return re.sub(r"<(\d+) times (<[^>]+>|\w)>", lambda match: int(match[1]) * match[2], given)
 
 
-@pytest.fixture(scope="module")
-def made(bench: Any) -> dict[str, tuple[dict[str, Any], list[str]]]:
-    """The report of every case, and the log of the build that made it: five cases a build."""
-    found = {}
-    for first in range(0, len(CASES), GROUPS):
-        cases = {f"c{number}": case for number, case in enumerate(CASES[first : first + GROUPS])}
-        files = {
-            f"{key}/{name}": _content(text)
-            for key, case in cases.items()
-            for name, text in case["files"].items()
-        }
-        specs = {
-            key: {
-                "files": ["**/*"],
-                "base-directory": case.get("base", key),
-                **case.get("spec", {}),
-            }
-            for key, case in cases.items()
-        }
-        build, log = _build(bench, files, {"reports": specs})
-        reports = bench.codebuild.batch_get_reports(reportArns=build["reportArns"])["reports"]
-        by_group = {report["name"].rpartition("-")[2]: report for report in reports}
-        assert build["buildStatus"] == "SUCCEEDED", log
-        found |= {case["name"]: (by_group[key], log) for key, case in cases.items()}
-    return found
+Made = dict[str, tuple[dict[str, Any], list[str]]]
+
+
+@pytest.fixture(scope="session")
+def made(bench: Any) -> Callable[[dict[str, Any]], tuple[dict[str, Any], list[str]]]:
+    """Gives the report of a case, and the log of the build that made it: five cases a build."""
+    found: Made = {}
+
+    def of(case: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        if case["name"] not in found:
+            first = CASES.index(case) // GROUPS * GROUPS
+            found.update(_made_by_a_build(bench, CASES[first : first + GROUPS]))
+        return found[case["name"]]
+
+    return of
+
+
+def _made_by_a_build(bench: Any, group: list[dict[str, Any]]) -> Made:
+    cases = {f"c{number}": case for number, case in enumerate(group)}
+    files = {
+        f"{key}/{name}": _content(text)
+        for key, case in cases.items()
+        for name, text in case["files"].items()
+    }
+    specs = {
+        key: {"files": ["**/*"], "base-directory": case.get("base", key), **case.get("spec", {})}
+        for key, case in cases.items()
+    }
+    build, log = _build(bench, files, {"reports": specs})
+    reports = bench.codebuild.batch_get_reports(reportArns=build["reportArns"])["reports"]
+    by_group = {report["name"].rpartition("-")[2]: report for report in reports}
+    assert build["buildStatus"] == "SUCCEEDED", log
+    return {case["name"]: (by_group[key], log) for key, case in cases.items()}
 
 
 def _buildspec(spec: dict[str, Any]) -> str:
@@ -70,7 +80,7 @@ def _build(bench: Any, files: dict[str, Any], spec: dict[str, Any], **more: Any)
 
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 def test_what_a_report_says(bench: Any, made: Any, case: dict[str, Any]) -> None:
-    report, log = made[case["name"]]
+    report, log = made(case)
     expect = case["expect"]
     assert report["status"] == expect["status"], log
     if "log" in expect:

@@ -53,7 +53,7 @@ class Repository:
         return self.git("rev-parse", "HEAD")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     made = Repository(tmp_path_factory.mktemp("git") / "a repository ü")
     made.commit("one")

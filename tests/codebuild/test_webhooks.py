@@ -12,14 +12,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import yaml
 from botocore.exceptions import ClientError
 
+from tests import tables
 from tests.codebuild.test_sources import Repository
 
 pytestmark = pytest.mark.guests
 
-CASES = yaml.safe_load((Path(__file__).parent / "webhooks.yaml").read_text(encoding="utf-8"))
+CASES = tables.read(Path(__file__).with_name("webhooks.yaml"))
 USUAL: dict[str, dict[str, Any]] = {
     "push": {"ref": "refs/heads/main", "before": "b" * 40, "after": "a" * 40, "commits": []},
     "pull_request": {"number": 7, "action": "opened"},
@@ -70,7 +70,7 @@ def groups(case: dict[str, Any]) -> list[list[dict[str, Any]]]:
     ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     made = Repository(tmp_path_factory.mktemp("git") / "site")
     made.commit("one")

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from botocore.exceptions import ClientError
 
+from tests import tables
 from tests.codedeploy.conftest import bundle, read_entry
 
 pytestmark = pytest.mark.guests
 
-CASES = yaml.safe_load((Path(__file__).parent / "cases.yaml").read_text(encoding="utf-8"))
+CASES = tables.read(Path(__file__).with_name("cases.yaml"))
 SERVER = [case for case in CASES if "platform" not in case]
 OTHERS = [case for case in CASES if "platform" in case]
 LISTENER = "arn:aws:elasticloadbalancing:us-east-1:123456789012:listener/app/none/1/2"

@@ -166,7 +166,7 @@ class Service:
         return lambda: get(f"{self.url}/")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def role(aws: Aws) -> str:
     """A role for CodeDeploy, and for the functions of its hooks."""
     trusted = {"Service": ["codedeploy.amazonaws.com", "lambda.amazonaws.com"]}

@@ -117,7 +117,7 @@ class Live:
         return name
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def live(aws: Any) -> Live:
     roles = {}
     for name, service in (("shifts", "codedeploy"), ("handles", "lambda")):

@@ -61,7 +61,7 @@ class Site:
         return sorted(item["Key"] for item in listed.get("Contents", []))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(account: Account) -> Site:
     return Site(account)
 
@@ -248,7 +248,7 @@ def handler(event, context):
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def function(account: Account) -> str:
     statement = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
     trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
@@ -374,7 +374,7 @@ def test_a_deployment_to_a_function_that_cannot_be(
     assert alias_of(shipped) == ("1", {})
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def machine(account: Account) -> str:
     """A state machine that gives what it gets, and fails if that has no `name`."""
     statement = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from botocore.exceptions import ClientError
 
-CASES = yaml.safe_load(Path(__file__).with_name("declarations.yaml").read_text())
+from tests import tables
+
+CASES = tables.read(Path(__file__).with_name("declarations.yaml"))
 
 SOURCE_ACTION = {
     "name": "Source",
@@ -37,7 +38,7 @@ def _role(aws: Any, name: str, service: str) -> str:
     return made["Role"]["Arn"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def role(aws: Any) -> str:
     NAMED["@other-role"] = _role(aws, "builds-only", "codebuild.amazonaws.com")
     return _role(aws, "declares", "codepipeline.amazonaws.com")

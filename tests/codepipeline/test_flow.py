@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests import tables
 from tests.codepipeline.driving import Driven, Ground, make_ground, path_of
 from tests.codepipeline.playing import Case, Player
 from tests.waiting import DEADLINE_SECONDS
 
-CASES: list[Case] = yaml.safe_load(Path(__file__).with_name("executions.yaml").read_text())
+CASES: list[Case] = tables.read(Path(__file__).with_name("executions.yaml"))
 AT_ONCE = 6
 LOOK_SECONDS = 0.2  # between two looks into the queue, whoever looks
 GRACE_SECONDS = 0.2  # for an event that should not come

@@ -17,13 +17,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-import yaml
 
+from tests import tables
 from tests.waiting import eventually
 
 IDENTITY = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
 TERMINAL = {"Succeeded", "Failed", "Stopped", "Superseded", "Cancelled"}
-TABLE = yaml.safe_load(Path(__file__).with_name("triggers.yaml").read_text())
+TABLE = tables.read(Path(__file__).with_name("triggers.yaml"))
 
 
 @dataclass
@@ -315,7 +315,7 @@ def deliver(account: Account, connection: str, event: str, payload: dict[str, An
         return json.loads(answer.read())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def triggered(account: Account, tmp_path_factory: pytest.TempPathFactory) -> Any:
     server = Server(tmp_path_factory.mktemp("triggers"))
     server.make()

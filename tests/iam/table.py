@@ -23,11 +23,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from labkit.cloud.iam.decision import Decision, Of, Policies, decide
 from labkit.cloud.iam.principals import ANONYMOUS, Caller
 from labkit.cloud.iam.statements import Policy, Request
+from tests import tables
 
 OWN, OTHER = "111122223333", "444455556666"
 EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
@@ -65,7 +64,7 @@ CALLERS = {
 def rows() -> Iterator[dict[str, Any]]:
     """Every row, with its section's request in it and an id."""
     for path in sorted(Path(__file__).with_name("decisions").glob("*.yaml")):
-        section = yaml.safe_load(path.read_text())
+        section = tables.read(path)
         for row in section["rows"]:
             known = {"page": section["page"], **section.get("request", {})}
             yield {**known, **row, "id": f"{path.stem}: {row['case']}"}

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from labkit.cloud.iam.asked import asked
 from labkit.cloud.iam.asked.expressions import strings
+from tests import tables
 
 CASES = [
     pytest.param(one["service"], case, id=f"{one['service']}-{case['asks']}-{number}")
-    for one in yaml.safe_load(Path(__file__).with_name("asked.yaml").read_text())
+    for one in tables.read(Path(__file__).with_name("asked.yaml"))
     for number, case in enumerate(one["cases"])
 ]
 

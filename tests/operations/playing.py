@@ -27,18 +27,18 @@ from pathlib import Path
 from typing import Any
 
 import jmespath
-import yaml
 from botocore import xform_name
 from botocore.exceptions import ClientError
 from botocore.model import ListShape, MapShape, OperationModel, Shape, StructureShape
 from jmespath.exceptions import JMESPathTypeError
 
+from tests import tables
 from tests.waiting import eventually
 
 FOLDER = Path(__file__).parent
 _EXPECTATIONS = ("gives", "until", "fails", "save", "back", "as")
 # answers that AWS sends without any of their members, and why
-EMPTY = yaml.safe_load((FOLDER / "empty.yaml").read_text())
+EMPTY = tables.read(FOLDER / "empty.yaml")
 
 Case = list[dict[str, Any]]
 
@@ -46,7 +46,7 @@ Case = list[dict[str, Any]]
 def cases(service: str) -> dict[str, Case]:
     """The table of a service: name -> steps."""
     path = FOLDER / "cases" / f"{service}.yaml"
-    return yaml.safe_load(path.read_text()) if path.exists() else {}
+    return tables.read(path) if path.exists() else {}
 
 
 def operations(service: str, case: Case) -> set[tuple[str, str]]:

@@ -1,7 +1,8 @@
 """moto's large tables, read when they are asked for.
 
 moto reads the instance types of every Region when it is imported, and AWS's managed policies when
-the first user is made: 90 MB that most labs never look at.
+the first user is made: 90 MB that most labs never look at. To know EC2's Regions it has botocore
+read EC2's model, the largest there is: a fifth of the lab's start.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
+from unittest import mock
 
+import boto3
 from moto.iam import models as iam
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 from moto.utilities import utils
@@ -36,16 +39,23 @@ def _defer_instance_types() -> None:
             return {}
         return [] if resource.startswith(_OFFERINGS) else read(resource)
 
-    utils.load_resource = later
-    try:
+    with (
+        mock.patch.object(utils, "load_resource", later),
+        mock.patch.object(boto3.Session, "get_available_regions", _regions),
+    ):
         from moto.ec2.models import instance_types
-    finally:
-        utils.load_resource = read
     known = instance_types.INSTANCE_TYPE_OFFERINGS
     for location_type, by_region in known.items():
         known[location_type] = _Offerings(location_type, by_region)
     instance_types.INSTANCE_TYPES = _Types()
     instance_types.InstanceTypeBackend.instance_types = _TypesAsked()  # type: ignore[assignment]
+
+
+def _regions(session: boto3.Session, service: str, partition_name: str = "aws") -> list[str]:
+    """The Regions of a service that has its own name in botocore's endpoints, as EC2 does."""
+    resolver = session._session._get_internal_component("endpoint_resolver")
+    regions: list[str] = resolver.get_available_endpoints(service, partition_name)
+    return regions
 
 
 class _Offerings(dict[str, list[dict[str, str]]]):
