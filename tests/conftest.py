@@ -6,12 +6,14 @@ import gc
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
+from hypothesis import settings
 
 from labkit.cloud.front import launcher
 from labkit.cloud.guests.isolation import isolation
@@ -34,6 +36,13 @@ class Aws:
     @property
     def state_dir(self) -> Path:
         return Path(self.description["state_dir"])
+
+    @cached_property
+    def image(self) -> str:
+        """The id of an Amazon Linux 2023 image; all images are a long answer."""
+        name = {"Name": "name", "Values": ["al2023*"]}
+        found = self.client("ec2").describe_images(Owners=["amazon"], Filters=[name])
+        return found["Images"][0]["ImageId"]
 
     @property
     def guests_dir(self) -> Path:
@@ -91,8 +100,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help=f"run each N-th case only of a table of more than {_LONG_TABLE} cases",
+        help=f"run each N-th case only of a table of more than {_LONG_TABLE} cases, and a tenth of "
+        "Hypothesis's examples",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--every") > 1:
+        settings.register_profile("every", max_examples=settings.default.max_examples // 10)
+        settings.load_profile("every")
 
 
 def pytest_collection_finish() -> None:

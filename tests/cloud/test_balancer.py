@@ -256,8 +256,7 @@ def test_a_balancer_that_was_killed_is_there_again(balancer: Balancer) -> None:
 
 def test_a_host_is_reached_at_its_port_and_not_when_it_is_stopped(balancer: Balancer) -> None:
     ec2 = balancer.aws.client("ec2")
-    image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-    [instance] = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"]
+    [instance] = ec2.run_instances(ImageId=balancer.aws.image, MinCount=1, MaxCount=1)["Instances"]
     host = instance["InstanceId"]
     group = balancer.group(TargetType="instance")
     balancer.elb.register_targets(TargetGroupArn=group, Targets=[{"Id": host}])

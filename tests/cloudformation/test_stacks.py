@@ -25,13 +25,9 @@ class Stack:
     def __init__(self, aws: Aws) -> None:
         self.api, self.player = aws.client("cloudformation"), Player(aws, "cloudformation")
         self.name = f"s-{self.player.saved['id']}"
-        ec2 = aws.client("ec2")
-        amazons = ec2.describe_images(
-            Owners=["amazon"], Filters=[{"Name": "name", "Values": ["al2023*"]}]
-        )
-        subnets = ec2.describe_subnets()["Subnets"]
+        subnets = aws.client("ec2").describe_subnets()["Subnets"]
         self.player.saved |= {
-            "image": amazons["Images"][0]["ImageId"],
+            "image": aws.image,
             "vpc": subnets[0]["VpcId"],
             "subnet": subnets[0]["SubnetId"],
             "other": subnets[1]["SubnetId"],

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -62,7 +62,7 @@ class Fleet:
         pairs = [{"Key": key, "Value": value} for key, value in {"Name": name, **tags}.items()]
         settings = {"IamInstanceProfile": {"Name": self.profile}} if profile else {}
         [instance] = self.aws.client("ec2").run_instances(
-            ImageId=self.image,
+            ImageId=self.aws.image,
             InstanceType="t3.micro",
             MinCount=1,
             MaxCount=1,
@@ -71,10 +71,6 @@ class Fleet:
         )["Instances"]
         self.names[instance["InstanceId"]] = name
         return instance["InstanceId"]
-
-    @cached_property
-    def image(self) -> str:
-        return self.aws.client("ec2").describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
 
     def group(self, *instances: str, **settings: Any) -> str:
         """Create a deployment group of these instances; returns its name."""

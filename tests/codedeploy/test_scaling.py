@@ -22,7 +22,7 @@ class Scaled(Site):
         fleet.aws.client("ec2").create_launch_template(
             LaunchTemplateName=self.name,
             LaunchTemplateData={
-                "ImageId": fleet.image,
+                "ImageId": fleet.aws.image,
                 "InstanceType": "t3.micro",
                 "IamInstanceProfile": {"Name": fleet.profile},
             },

@@ -25,7 +25,7 @@ def hosts(fleet: Any) -> Iterator[list[str]]:
     tag = [{"ResourceType": "instance", "Tags": [{"Key": "zones", "Value": "yes"}]}]
     made = [
         fleet.aws.client("ec2").run_instances(
-            ImageId=fleet.image,
+            ImageId=fleet.aws.image,
             MinCount=1,
             MaxCount=1,
             Placement={"AvailabilityZone": zone},

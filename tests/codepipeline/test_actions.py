@@ -531,6 +531,7 @@ class Stack:
             return "none"
 
 
+@pytest.mark.slow
 def test_a_stack_is_created_updated_and_deleted(account: Account) -> None:
     stack = Stack(account)
     run = stack.run("CREATE_UPDATE", ["Out"], OutputFileName="out.json")

@@ -41,6 +41,7 @@ def test_every_notebook_without_a_network(fetched: None) -> None:
     assert done.returncode == 0, done.stdout[-9000:] + done.stderr
 
 
+@pytest.mark.slow
 def test_doctor_says_whether_a_network_is_needed(fetched: None, tmp_path: Path) -> None:
     doctor = subprocess.run(
         offline(*LABKIT, "doctor", "--state-dir", str(tmp_path)), capture_output=True, text=True

@@ -35,12 +35,12 @@ def shows_what_it_stored(path: Path, environment: dict[str, str]) -> None:
     mine = {name: value for name, value in os.environ.items() if name not in launcher.UNSET}
     done = subprocess.run(
         [
-            sys.executable, "-m", "pytest", "--nbval", str(path), "-q", "-x", "-p", "no:cacheprovider",
+            sys.executable, "-m", "pytest", "--nbval", str(path), "-q", "-x", "-o", "addopts=",
+            "-p", "tests.notebooks.no_iris", "-p", "nbval.plugin", "-p", "no:cacheprovider",
             "--nbval-sanitize-with", str(SANITIZE), "--nbval-current-env",
             "--nbval-cell-timeout", str(CELL_TIMEOUT_SECONDS), "--rootdir", str(ROOT),
-            "-p", "no:timeout", "-o", "addopts=", "-o", "timeout=0",
         ],
-        env=mine | environment,
+        env=mine | environment | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -117,6 +117,7 @@ def behind_and_ahead(clone: Path) -> None:
     subprocess.run(["git", "commit", "--quiet", "--amend", "-m", "Mine"], cwd=clone, check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "leave", [half_merged, on_another_branch, locked, not_cloned_to_the_end, behind_and_ahead]
 )
@@ -135,6 +136,7 @@ def test_a_clone_that_was_left_in_the_middle_is_set_aside(
     assert (clone.with_name(f"{clone.name}-earlier-1") / "mine.txt").read_text() == "keep me"
 
 
+@pytest.mark.slow
 def test_a_clone_takes_up_what_others_have_pushed(lab: Lab, tmp_path: Path) -> None:
     source.first_commit(lab)
     clone = source.clone(lab)
