@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from moto.iam.models import iam_backends
-from moto.sts.models import sts_backends
 
 from labkit.cloud.iam.decision import Policies
 from labkit.cloud.iam.statements import Policy
-from labkit.cloud.shared.identity import Principal
+from labkit.cloud.shared.identity import Principal, assumed_role
 
 
 def of(principal: Principal) -> Policies:
@@ -33,9 +32,7 @@ def of(principal: Principal) -> Policies:
         known = backend.managed_policies.get(role.permissions_boundary_arn)
         # one that is gone allows nothing
         boundary = next(_managed([known] if known else []), Policy("{}"))
-    session = sts_backends[principal.account_id]["aws"].get_assumed_role_from_access_key(
-        principal.access_key_id
-    )
+    session = assumed_role(principal.access_key_id)
     return Policies(
         (*_inline(role.policies), *_managed(role.managed_policies.values())),
         boundary,

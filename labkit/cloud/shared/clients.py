@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import boto3
@@ -29,6 +30,12 @@ _http = URLLib3Session(timeout=(60, 300), max_pool_connections=64)  # seconds to
 _lock = threading.RLock()
 
 
+@cache
+def _boto3() -> boto3.Session:
+    """One for all roles: each of its own would make a client four times as dear."""
+    return boto3.Session()
+
+
 @dataclass
 class Session:
     """Temporary credentials of one role, and clients that sign with them."""
@@ -45,8 +52,14 @@ class Session:
         """A boto3 client of `service`; threads may share it."""
         with _lock:
             if service not in self._clients:
-                client = self._boto3().client(
-                    service, endpoint_url=runtime.current().endpoint_url, config=_CONFIG
+                client = _boto3().client(
+                    service,
+                    self.region,
+                    endpoint_url=runtime.current().endpoint_url,
+                    aws_access_key_id=self.access_key_id,
+                    aws_secret_access_key=self.secret_access_key,
+                    aws_session_token=self.session_token,
+                    config=_CONFIG,
                 )
                 # botocore makes the exceptions at their first use; two threads at once would make
                 # two sets, and an `except` of one would not catch the other's
@@ -54,11 +67,6 @@ class Session:
                 client._endpoint.http_session = _http
                 self._clients[service] = client
             return self._clients[service]
-
-    def _boto3(self) -> boto3.Session:
-        return boto3.Session(
-            self.access_key_id, self.secret_access_key, self.session_token, self.region
-        )
 
     def in_region(self, region: str) -> Session:
         """The same credentials, with clients of another Region."""

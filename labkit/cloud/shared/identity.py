@@ -16,7 +16,7 @@ from typing import Any
 
 from moto.core.exceptions import ServiceException
 from moto.iam.models import iam_backends
-from moto.sts.models import sts_backends
+from moto.sts.models import AssumedRole, sts_backends
 
 LEARNER = "learner"
 
@@ -42,6 +42,7 @@ class Principal:
 
 
 _services: dict[str, Principal] = {}  # by access key id
+_assumed: dict[str, AssumedRole] = {}  # by access key id
 _sessions: dict[str, tuple[str, str | None]] = {}  # access key id -> (service, source ARN)
 
 
@@ -107,23 +108,30 @@ def find(access_key_id: str) -> Principal | None:
                 return None
             arn = f"arn:aws:iam::{account_id}:user/{user_key.user_name}"
             return Principal(arn, account_id, access_key_id, user_key.secret_access_key)
-    for account_id, sessions in list(sts_backends.items()):
-        role = sessions["aws"].get_assumed_role_from_access_key(access_key_id)
-        if role is not None:
-            if role.expiration.replace(tzinfo=UTC) < datetime.now(UTC):
-                return None
-            service, source_arn = _sessions.get(access_key_id, (None, None))
-            return Principal(
-                role.arn,
-                account_id,
-                access_key_id,
-                role.secret_access_key,
-                role.session_token,
-                invoked_by=service,
-                source_arn=source_arn,
-                role_arn=role.role_arn,
-            )
-    return None
+    role = assumed_role(access_key_id)
+    if role is None or role.expiration.replace(tzinfo=UTC) < datetime.now(UTC):
+        return None
+    service, source_arn = _sessions.get(access_key_id, (None, None))
+    return Principal(
+        role.arn,
+        role.account_id,
+        access_key_id,
+        role.secret_access_key,
+        role.session_token,
+        invoked_by=service,
+        source_arn=source_arn,
+        role_arn=role.role_arn,
+    )
+
+
+def assumed_role(access_key_id: str) -> AssumedRole | None:
+    """The session of a role that has this key; moto's own search walks through all there ever were."""
+    if access_key_id not in _assumed:
+        for sessions in list(sts_backends.values()):
+            role = sessions["aws"].get_assumed_role_from_access_key(access_key_id)
+            if role is not None:
+                _assumed[access_key_id] = role
+    return _assumed.get(access_key_id)
 
 
 def check_trust(caller: Principal, role_arn: str) -> None:
