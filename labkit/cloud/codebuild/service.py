@@ -5,6 +5,7 @@ AWS page: "AWS CodeBuild API Reference".
 
 from __future__ import annotations
 
+from labkit.cloud.codebuild import iam  # noqa: F401 - IAM asks it
 from labkit.cloud.codebuild.api.batches import Batches
 from labkit.cloud.codebuild.api.builds import Builds
 from labkit.cloud.codebuild.api.credentials import Credentials

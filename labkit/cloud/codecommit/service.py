@@ -14,6 +14,7 @@ from typing import Any
 from moto.core.common_types import TYPE_RESPONSE
 from moto.core.exceptions import ServiceException
 
+from labkit.cloud.codecommit import iam  # noqa: F401 - IAM asks it
 from labkit.cloud.codecommit.repositories import (
     CodeCommitBackend,
     Repository,

@@ -9,7 +9,7 @@ import uuid
 from functools import partial
 from typing import Any, ClassVar
 
-from labkit.cloud.codeconnections import models
+from labkit.cloud.codeconnections import iam, models  # noqa: F401 - IAM asks it
 from labkit.cloud.codeconnections.models import Connection, Host
 from labkit.cloud.shared import deliveries
 from labkit.cloud.shared.service import AWSError, Service, page

@@ -5,6 +5,7 @@ AWS page: "AWS CodePipeline API Reference".
 
 from __future__ import annotations
 
+from labkit.cloud.codepipeline import iam  # noqa: F401 - IAM asks it
 from labkit.cloud.codepipeline.api.action_types import ActionTypes
 from labkit.cloud.codepipeline.api.executions import Executions
 from labkit.cloud.codepipeline.api.flow import Flow

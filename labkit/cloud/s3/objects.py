@@ -23,7 +23,7 @@ from moto.s3.models import FakeKey, FakeMultipart, S3Backend
 from moto.s3.responses import S3Response
 from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
-from labkit.cloud.s3 import checksums
+from labkit.cloud.s3 import acls, checksums
 from labkit.cloud.shared.bodies import Body, sum_of
 
 BODY = "labkit.body"  # in the environment of an upload, whose `wsgi.input` is empty
@@ -50,6 +50,7 @@ def start() -> None:
     _within(S3Response, "key_response", True)
     _within(S3Response, "bucket_response", True)
     _within(S3Backend, "select_object_content", False)  # which reads the whole object
+    acls.start()
 
 
 def _value(self: Any) -> Body | bytes:

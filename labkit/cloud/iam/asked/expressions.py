@@ -172,8 +172,7 @@ class _Functions(Functions):  # type: ignore[misc]
             return dict(parse_qsl(tags, keep_blank_values=True))
         if isinstance(tags, Mapping):
             return dict(tags)
-        pairs = dict(_pairs(tags))
-        return pairs or None
+        return dict(pairs(tags)) or None
 
     @_takes(1)
     def _func_tag_keys(self, tags: Any) -> Any:
@@ -183,7 +182,8 @@ class _Functions(Functions):  # type: ignore[misc]
         return list(self._func_tags(tags) or ()) or None
 
 
-def _pairs(tags: Iterable[Mapping[str, Any]] | None) -> Iterable[tuple[str, str]]:
+def pairs(tags: Iterable[Mapping[str, Any]] | None) -> Iterable[tuple[str, str]]:
+    """Key and value of each tag of a list, whatever a service calls them: `Key`, `TagKey`, `key`."""
     for tag in tags or ():
         if isinstance(tag, Mapping):
             named = {name.lower().removeprefix("tag"): value for name, value in tag.items()}

@@ -27,7 +27,7 @@ those of `expressions`. What they `find`, by kind:
     autoscaling:group            name -> ARN            autoscaling:instance-group   instance id -> ARN of its group
     cloudformation:change-set    ARN -> ARN of its stack  cloudformation:physical    physical id -> ARN of its stack
     codedeploy:deployment        id -> ARN of its group   codedeploy:deployment-config  App/Group -> name of its configuration
-    ec2:launch-template          name -> id               ec2:launch-template-roles  id or name -> ARNs of its profile's role
+    ec2:launch-template          name -> id               ec2:launch-template-roles  `ID:VERSION`, or a name's -> ARNs
     ec2:association              id -> id of its instance ec2:route-table            id of an association -> id
     ec2:security-group           name -> id               ec2:key-pair               id -> name
     ecs:task-definition          family or ARN -> ARN     ecs:task-definition-roles  the same -> ARNs of its two roles
