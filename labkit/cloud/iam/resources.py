@@ -99,7 +99,7 @@ def _policy(text: Any) -> Policy | None:
 
 def _of_bucket(arn: Arn) -> str | None:
     backend = state.of_bucket(arn.kind)
-    text = None if backend is None else backend.buckets[arn.kind].policy
+    text = None if backend is None else _own(backend.buckets.get(arn.kind))
     return text and bytes(text).decode(errors="replace")
 
 

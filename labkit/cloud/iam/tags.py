@@ -30,9 +30,10 @@ def tags_of(arn: str) -> dict[str, str] | None:
 def object_tags(bucket: str, key: str, version: str | None = None) -> dict[str, str] | None:
     """The tags of an object in S3, or of one version of it; None if there is no such object."""
     backend = state.of_bucket(bucket)
-    if backend is None:
+    holder = None if backend is None else backend.buckets.get(bucket)
+    if backend is None or holder is None:
         return None
-    versions = list(backend.buckets[bucket].keys.getlist(key, default=[]))
+    versions = list(holder.keys.getlist(key, default=[]))
     wanted = [one for one in versions if version is None or str(one.version_id) == version]
     known = getattr(wanted[-1], "arn", None) if wanted else None  # a delete marker has none
     return None if known is None else _plain(backend.tagger.tags.get(known, {}))
