@@ -92,7 +92,7 @@ TAGGED = [
     (f"arn:aws:logs:{AT}:log-group:builds", TAGS),
     (f"arn:aws:logs:{AT}:log-group:builds:log-stream:", TAGS),
     (f"arn:aws:logs:{AT}:log-group:builds:*", TAGS),
-    (f"arn:aws:logs:{AT}:log-group:builds:log-stream:1", None),
+    (f"arn:aws:logs:{AT}:log-group:builds:log-stream:1", TAGS),
     (f"arn:aws:logs:{AT}:log-group:nobody", None),
     (f"arn:aws:iam::{ACCOUNT}:role/ci/deployer", TAGS),
     (f"arn:aws:iam::{ACCOUNT}:role/builder", {}),

@@ -108,10 +108,10 @@ def _tags_in_lambda(arn: Arn) -> Any:
 
 
 def _tags_in_logs(arn: Arn) -> Any:
-    """Of a log group, however its ARN ends."""
-    name, _, stream = arn.after("log-group:").partition(":log-stream:")
+    """Of a log group, however its ARN ends; its streams cannot have tags of their own."""
+    name = arn.after("log-group:").partition(":log-stream:")[0]
     group = state.kept(arn, "groups").get(name.removesuffix(":*"))
-    if group is None or stream not in ("", "*"):
+    if group is None:
         return None
     return getattr(state.kept(arn, "tagger"), "tags", {}).get(group.arn, {})
 
