@@ -7,7 +7,6 @@ balancer's process; and 5,000 requests at a weight of 10 %, through the balancer
 from __future__ import annotations
 
 import asyncio
-import json
 import statistics
 import subprocess
 import time
@@ -26,6 +25,7 @@ from labkit.cloud.guests.processes import free_port
 from tests.cloud.balancers import Balancer, to
 from tests.cloud.functions import zipped
 from tests.conftest import Aws
+from tests.roles import create_role
 
 SERVER = (
     "require('http').createServer((request, answer) => answer.end(process.argv[2]))"
@@ -114,17 +114,12 @@ def test_traffic_follows_the_weights(sites: dict[str, Any]) -> None:
 
 
 def test_invocations_follow_the_weights(aws: Aws) -> None:
-    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}}
-    document = {"Version": "2012-10-17", "Statement": [{**trust, "Action": "sts:AssumeRole"}]}
-    role = aws.client("iam").create_role(
-        RoleName="weights", AssumeRolePolicyDocument=json.dumps(document)
-    )["Role"]["Arn"]
     lambda_ = aws.client("lambda")
     lambda_.create_function(
         FunctionName="weights",
         Runtime="python3.11",
         Handler="hook.handler",
-        Role=role,
+        Role=create_role(aws, "weights", "lambda.amazonaws.com"),
         Code={"ZipFile": zipped("hook.py", HANDLER)},
         Publish=True,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,6 +9,7 @@ from uuid import uuid4
 from labkit import Lab
 from labkit.provision import image
 from tests.conftest import Aws
+from tests.roles import create_role
 from tests.waiting import eventually
 
 SERVER = (
@@ -29,12 +29,7 @@ class Cluster:
         self.ecs.create_cluster(clusterName=self.name)
         aws.client("ecr").create_repository(repositoryName=self.name)
         aws.client("logs").create_log_group(logGroupName=self.name)
-        trust = {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}}
-        document = {"Version": "2012-10-17", "Statement": [{**trust, "Action": "sts:AssumeRole"}]}
-        made = aws.client("iam").create_role(
-            RoleName=self.name, AssumeRolePolicyDocument=json.dumps(document)
-        )
-        self.role = made["Role"]["Arn"]
+        self.role = create_role(aws, self.name, "ecs-tasks.amazonaws.com")
         subnets = aws.client("ec2").describe_subnets()["Subnets"]
         self.network = {"awsvpcConfiguration": {"subnets": [subnets[0]["SubnetId"]]}}
 

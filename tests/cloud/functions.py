@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from tests.roles import create_role
+
 
 def zipped(name: str, text: str) -> bytes:
     body = io.BytesIO()
@@ -50,8 +52,5 @@ class Functions:
 
 def make_functions(aws: Any) -> Functions:
     """A role for functions in a running lab."""
-    statement = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     name = f"functions-{uuid4().hex[:8]}"
-    role = aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)
-    return Functions(aws, role["Role"]["Arn"])
+    return Functions(aws, create_role(aws, name, "lambda.amazonaws.com"))

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from tests.cloud.balancers import Balancer, get, to
 from tests.conftest import Aws
+from tests.roles import create_role
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -470,7 +471,7 @@ def test_a_deployment_group_may_name_a_composite_alarm(
     codedeploy.create_application(applicationName=name, computePlatform="Server")
     codedeploy.create_deployment_group(
         **group,
-        serviceRoleArn=service_role(watched.aws, name),
+        serviceRoleArn=create_role(watched.aws, name, "codedeploy.amazonaws.com"),
         alarmConfiguration={"enabled": True, "alarms": [{"name": name}]},
         ec2TagFilters=[{"Key": "Name", "Value": name, "Type": "KEY_AND_VALUE"}],
     )
@@ -484,21 +485,6 @@ def test_a_deployment_group_may_name_a_composite_alarm(
         enough=lambda info: "completeTime" in info,
     )
     assert info["errorInformation"]["code"] == code
-
-
-def service_role(aws: Aws, name: str) -> str:
-    trust = {"Effect": "Allow", "Principal": {"Service": "codedeploy.amazonaws.com"}}
-    allowed = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-    iam = aws.client("iam")
-    made = iam.create_role(
-        RoleName=name, AssumeRolePolicyDocument=policy({**trust, "Action": "sts:AssumeRole"})
-    )
-    iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=policy(allowed))
-    return made["Role"]["Arn"]
-
-
-def policy(statement: dict[str, Any]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 @pytest.mark.parametrize(

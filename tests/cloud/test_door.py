@@ -15,6 +15,8 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
+from tests.roles import create_role
+
 
 def signed(
     aws: Any, target: str, body: dict[str, Any], **changes: Any
@@ -155,19 +157,7 @@ def test_a_presigned_url_works_without_keys_until_it_is_changed(aws: Any) -> Non
 
 
 def test_a_service_cannot_act_as_a_role_that_does_not_trust_it(aws: Any) -> None:
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "codebuild.amazonaws.com"},
-                "Action": "sts:AssumeRole",
-            }
-        ],
-    }
-    role = aws.client("iam").create_role(
-        RoleName="trusts-codebuild", AssumeRolePolicyDocument=json.dumps(trust)
-    )["Role"]["Arn"]
+    role = create_role(aws, "trusts-codebuild", "codebuild.amazonaws.com")
     action = {
         "name": "Source",
         "actionTypeId": {"category": "Source", "owner": "AWS", "provider": "CodeCommit", "version": "1"},

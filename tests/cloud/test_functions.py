@@ -18,6 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.cloud.functions import Functions, make_functions, zipped
+from tests.roles import create_role
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.guests
@@ -201,9 +202,7 @@ def test_what_cannot_run_is_refused(functions: Functions, more: dict[str, Any], 
 
 
 def test_a_role_that_does_not_trust_lambda(functions: Functions) -> None:
-    statement = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    role = functions.aws.client("iam").create_role(RoleName="not-lambdas", AssumeRolePolicyDocument=trust)  # fmt: skip
-    name = functions.make(NODE, Role=role["Role"]["Arn"])
+    role = create_role(functions.aws, "not-lambdas", "ec2.amazonaws.com")
+    name = functions.make(NODE, Role=role)
     with pytest.raises(ClientError, match="cannot be assumed"):
         functions.call(name)

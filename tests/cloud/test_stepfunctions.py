@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from tests.cloud.functions import Functions
 from tests.conftest import Aws
+from tests.roles import create_role
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.guests
@@ -25,11 +26,6 @@ exports.handler = async ({number}) => {
   if (number === undefined) throw new TypeError("no number");
   return {number: 2 * number};
 }"""
-TRUST = {
-    "Effect": "Allow",
-    "Principal": {"Service": ["states.amazonaws.com", "lambda.amazonaws.com", "events.amazonaws.com", "codebuild.amazonaws.com"]},
-    "Action": "sts:AssumeRole",
-}  # fmt: skip
 State = dict[str, Any]
 
 
@@ -83,11 +79,9 @@ class Machines:
 
 @pytest.fixture(scope="session")
 def machines(aws: Aws) -> Machines:
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [TRUST]})
-    name = f"machine-{uuid4().hex[:8]}"
-    role = aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=policy)
-    arn = role["Role"]["Arn"]
-    return Machines(aws, arn, Functions(aws, arn).make(DOUBLE))
+    services = [f"{one}.amazonaws.com" for one in ("states", "lambda", "events", "codebuild")]
+    role = create_role(aws, f"machine-{uuid4().hex[:8]}", *services)
+    return Machines(aws, role, Functions(aws, role).make(DOUBLE))
 
 
 def test_a_task_calls_a_function_and_its_output_is_the_executions(machines: Machines) -> None:
@@ -202,12 +196,9 @@ def test_a_definition_that_cannot_run_is_refused(machines: Machines, state: Stat
 
 
 def test_a_role_that_does_not_trust_step_functions(machines: Machines) -> None:
-    other = {**TRUST, "Principal": {"Service": "codebuild.amazonaws.com"}}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [other]})
-    name = f"other-{uuid4().hex[:8]}"
-    role = machines.aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=policy)
+    role = create_role(machines.aws, f"other-{uuid4().hex[:8]}", "codebuild.amazonaws.com")
     with pytest.raises(ClientError, match=r"states\.amazonaws\.com") as refused:
-        machines.make({"Type": "Pass"}, role=role["Role"]["Arn"])
+        machines.make({"Type": "Pass"}, role=role)
     assert refused.value.response["Error"]["Code"] == "AccessDeniedException"
 
 

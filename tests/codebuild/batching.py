@@ -6,7 +6,7 @@ import json
 from typing import Any
 from uuid import uuid4
 
-from tests.codebuild.conftest import ALL, TRUST
+from tests.roles import EVERYTHING, create_role
 from tests.waiting import eventually
 
 DONE = ["SUBMITTED", "DOWNLOAD_BATCHSPEC", "IN_PROGRESS", "COMBINE_ARTIFACTS", "SUCCEEDED"]
@@ -77,12 +77,10 @@ def summary(batch: Fields, identifier: str) -> Fields:
 
 def make_batches(bench: Any) -> Batches:
     """A batch service role that may do what AWS says it must, and no more."""
-    iam, name = bench.aws.client("iam"), f"batches-{uuid4().hex[:8]}"
-    arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
     actions = ["codebuild:StartBuild", "codebuild:StopBuild", "codebuild:RetryBuild"]
-    policy = {**ALL, "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
-    iam.put_role_policy(RoleName=name, PolicyName="batch", PolicyDocument=json.dumps(policy))
-    return Batches(bench, arn)
+    may = {**EVERYTHING, "Action": actions}
+    name = f"batches-{uuid4().hex[:8]}"
+    return Batches(bench, create_role(bench.aws, name, "codebuild.amazonaws.com", policy=may))
 
 
 def spec(batch: str, *commands: str) -> str:

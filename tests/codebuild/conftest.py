@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,19 +10,9 @@ from uuid import uuid4
 
 import pytest
 
+from tests.roles import create_role
 from tests.waiting import eventually
 
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": "codebuild.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-        }
-    ],
-}
-ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 ENVIRONMENT = {
     "type": "LINUX_CONTAINER",
     "image": "aws/codebuild/amazonlinux2-x86_64-standard:5.0",
@@ -119,13 +108,9 @@ class Bench:
 
 def make_bench(aws: Any) -> Bench:
     """A role and a bucket in a running lab."""
-    suffix = uuid4().hex[:8]
-    iam, bucket = aws.client("iam"), f"codebuild-cases-{suffix}"
-    role = f"codebuild-cases-{suffix}"
-    arn = iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
-    iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=json.dumps(ALL))
-    aws.client("s3").create_bucket(Bucket=bucket)
-    return Bench(aws, bucket, arn)
+    name = f"codebuild-cases-{uuid4().hex[:8]}"
+    aws.client("s3").create_bucket(Bucket=name)
+    return Bench(aws, name, create_role(aws, name, "codebuild.amazonaws.com"))
 
 
 @pytest.fixture(scope="session")

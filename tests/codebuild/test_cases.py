@@ -25,7 +25,6 @@ are replaced. What comes out, in `expect`:
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from collections.abc import Mapping
@@ -37,7 +36,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests import tables
-from tests.codebuild.conftest import ALL, ENVIRONMENT, TRUST
+from tests.codebuild.conftest import ENVIRONMENT
+from tests.roles import EVERYTHING, create_role
 
 pytestmark = pytest.mark.guests
 
@@ -214,12 +214,9 @@ def _put_secret(client: Any, name: str, value: str) -> dict[str, str]:
 
 def _role_without(bench: Any, actions: list[str]) -> str:
     """The ARN of a service role that may do all but `actions`."""
-    iam, name = bench.aws.client("iam"), f"codebuild-cases-{uuid4().hex[:8]}"
     denied = {"Effect": "Deny", "Action": actions, "Resource": "*"}
-    policy = {**ALL, "Statement": [*ALL["Statement"], denied]}
-    made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))
-    iam.put_role_policy(RoleName=name, PolicyName="most", PolicyDocument=json.dumps(policy))
-    return made["Role"]["Arn"]
+    name = f"codebuild-cases-{uuid4().hex[:8]}"
+    return create_role(bench.aws, name, "codebuild.amazonaws.com", policy=[EVERYTHING, denied])
 
 
 def _filled(value: Any, known: Mapping[str, str]) -> Any:

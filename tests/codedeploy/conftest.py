@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import stat
 import zipfile
 from collections.abc import Iterator
@@ -17,16 +16,11 @@ from uuid import uuid4
 import pytest
 
 from labkit.cloud.guests.processes import Processes
+from tests.roles import create_role
 from tests.waiting import eventually
 
-ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 ALL_AT_ONCE = "CodeDeployDefault.AllAtOnce"
 OVER = {"Succeeded", "Failed", "Stopped"}
-
-
-def _trust(service: str) -> str:
-    allowed = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-    return json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
 
 
 @dataclass
@@ -189,13 +183,8 @@ def make_fleet(aws: Any) -> Iterator[Fleet]:
     """Hosts in a running lab; they are terminated at the end."""
     name = f"codedeploy-cases-{uuid4().hex[:8]}"
     iam = aws.client("iam")
-    roles = []
-    for service in ("codedeploy", "ec2"):
-        trust = _trust(f"{service}.amazonaws.com")
-        role = f"{name}-{service}"
-        made = iam.create_role(RoleName=role, AssumeRolePolicyDocument=trust)["Role"]
-        iam.put_role_policy(RoleName=role, PolicyName="all", PolicyDocument=json.dumps(ALL))
-        roles.append(made["Arn"])
+    services = ("codedeploy", "ec2")
+    roles = [create_role(aws, f"{name}-{one}", f"{one}.amazonaws.com") for one in services]
     iam.create_instance_profile(InstanceProfileName=name)
     iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=f"{name}-ec2")
     aws.client("s3").create_bucket(Bucket=name)

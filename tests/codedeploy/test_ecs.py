@@ -19,6 +19,7 @@ from tests.cloud.clusters import Cluster
 from tests.cloud.functions import zipped
 from tests.codedeploy.conftest import OVER
 from tests.conftest import Aws
+from tests.roles import create_role
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.guests]
@@ -169,20 +170,8 @@ class Service:
 @pytest.fixture(scope="session")
 def role(aws: Aws) -> str:
     """A role for CodeDeploy, and for the functions of its hooks."""
-    trusted = {"Service": ["codedeploy.amazonaws.com", "lambda.amazonaws.com"]}
-    trust = {"Effect": "Allow", "Principal": trusted, "Action": "sts:AssumeRole"}
-    allowed = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-    name, iam = f"t-{uuid4().hex[:10]}", aws.client("iam")
-    made = iam.create_role(
-        RoleName=name,
-        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
-    )
-    iam.put_role_policy(
-        RoleName=name,
-        PolicyName="all",
-        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [allowed]}),
-    )
-    return made["Role"]["Arn"]
+    name = f"t-{uuid4().hex[:10]}"
+    return create_role(aws, name, "codedeploy.amazonaws.com", "lambda.amazonaws.com")
 
 
 @pytest.fixture

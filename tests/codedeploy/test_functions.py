@@ -18,8 +18,9 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.cloud.functions import Functions, zipped
+from tests.cloud.functions import Functions, make_functions, zipped
 from tests.codedeploy.conftest import OVER
+from tests.roles import create_role
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.guests
@@ -119,13 +120,7 @@ class Live:
 
 @pytest.fixture(scope="session")
 def live(aws: Any) -> Live:
-    roles = {}
-    for name, service in (("shifts", "codedeploy"), ("handles", "lambda")):
-        statement = {"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
-        trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        made = aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)
-        roles[name] = made["Role"]["Arn"]
-    return Live(Functions(aws, roles["handles"]), roles["shifts"])
+    return Live(make_functions(aws), create_role(aws, "shifts", "codedeploy.amazonaws.com"))
 
 
 def hook(live: Live, answer: str) -> str:

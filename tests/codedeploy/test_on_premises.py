@@ -17,6 +17,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.codedeploy.conftest import Fleet
+from tests.roles import create_role
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.guests]
@@ -173,15 +174,14 @@ def test_a_machine_with_an_iam_session_uses_its_newest_credentials(office: Offic
     # "Use the register-on-premises-instance command (IAM Session ARN)"
     fleet, name = office.fleet, f"pc-{uuid4().hex[:8]}"
     account = fleet.aws.client("sts").get_caller_identity()["Account"]
-    trust = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"AWS":"arn:aws:iam::%s:root"}}]}'
-    role = office.iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust % account)["Role"]
+    role = create_role(fleet.aws, name, account)
     session = f"arn:aws:sts::{account}:assumed-role/{name}/{name}"
     office.codedeploy.register_on_premises_instance(instanceName=name, iamSessionArn=session)
     office.names.append(name)
     office.codedeploy.add_tags_to_on_premises_instances(tags=[office.tag], instanceNames=[name])
     group = office.group()
     assert fleet.deploy(group, SITE)["status"] == "Failed"  # nobody has taken the session yet
-    taken = fleet.aws.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName=name)
+    taken = fleet.aws.client("sts").assume_role(RoleArn=role, RoleSessionName=name)
     assert taken["AssumedRoleUser"]["Arn"] == session
     done = fleet.deploy(group, SITE)
     assert done["status"] == "Succeeded", fleet.events(done["deploymentId"], name)

@@ -7,7 +7,6 @@ waits until nothing moves any more: every action that runs waits for the test.
 from __future__ import annotations
 
 import contextlib
-import json
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tests.codepipeline.test_declarations import APPROVAL, SOURCE_ACTION
+from tests.roles import create_role
 from tests.waiting import eventually
 
 TERMINAL = {"Succeeded", "Failed", "Stopped", "Superseded", "Cancelled"}
@@ -37,11 +37,9 @@ class Ground:
 
 def make_ground(aws: Any) -> Ground:
     """Make what all driven pipelines of a lab share, once."""
-    statement = {"Effect": "Allow", "Principal": {"Service": "codepipeline.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     iam, codecommit = aws.client("iam"), aws.client("codecommit")
     try:
-        role = iam.create_role(RoleName=NAME, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+        role = create_role(aws, NAME, "codepipeline.amazonaws.com")
     except iam.exceptions.EntityAlreadyExistsException:
         role = iam.get_role(RoleName=NAME)["Role"]["Arn"]
     else:

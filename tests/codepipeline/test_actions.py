@@ -16,6 +16,7 @@ import pytest
 
 from tests.cloud.functions import zipped
 from tests.codepipeline.test_sources import Account, action, names
+from tests.roles import create_role
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.guests
@@ -133,11 +134,9 @@ def test_an_event_of_the_bucket_starts_the_pipeline(account: Account) -> None:
     events, rule = account.aws.client("events"), f"rule-{pipeline}"
     pattern = {"source": ["aws.s3"], "detail-type": ["Object Created"], "detail": {"bucket": {"name": [site.bucket]}}}  # fmt: skip
     events.put_rule(Name=rule, EventPattern=json.dumps(pattern))
-    statement = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    role = account.aws.client("iam").create_role(RoleName=rule, AssumeRolePolicyDocument=trust)
+    role = create_role(account.aws, rule, "events.amazonaws.com")
     arn = f"arn:aws:codepipeline:us-east-1:123456789012:{pipeline}"
-    events.put_targets(Rule=rule, Targets=[{"Id": "1", "Arn": arn, "RoleArn": role["Role"]["Arn"]}])
+    events.put_targets(Rule=rule, Targets=[{"Id": "1", "Arn": arn, "RoleArn": role}])
     site.put({"index.html": "two"})
     runs = eventually(
         lambda: len(account.runs(pipeline)) == 2 and account.runs(pipeline), what="started"
@@ -250,11 +249,9 @@ def handler(event, context):
 
 @pytest.fixture(scope="session")
 def function(account: Account) -> str:
-    statement = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    role = account.aws.client("iam").create_role(RoleName="answers", AssumeRolePolicyDocument=trust)
+    role = create_role(account.aws, "answers", "lambda.amazonaws.com")
     account.aws.client("lambda").create_function(
-        FunctionName="answers", Runtime="python3.11", Role=role["Role"]["Arn"], Timeout=20,
+        FunctionName="answers", Runtime="python3.11", Role=role, Timeout=20,
         Handler="index.handler", Code={"ZipFile": zipped("index.py", ANSWERS)},
     )  # fmt: skip
     return "answers"
@@ -290,11 +287,9 @@ def test_a_function_that_is_not_there(site: Site) -> None:
 def shipped(account: Account, site: Site) -> Any:
     """A function whose alias `live` is its version 1, and a source with the code of the next."""
     api, name = account.aws.client("lambda"), f"shipped-{uuid4().hex[:6]}"
-    statement = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    role = account.aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+    role = create_role(account.aws, name, "lambda.amazonaws.com")
     api.create_function(
-        FunctionName=name, Runtime="python3.11", Role=role["Role"]["Arn"], Handler="index.handler",
+        FunctionName=name, Runtime="python3.11", Role=role, Handler="index.handler",
         Code={"ZipFile": zipped("index.py", "def handler(event, context): return 'old'")}, Publish=True,
     )  # fmt: skip
     api.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
@@ -377,9 +372,7 @@ def test_a_deployment_to_a_function_that_cannot_be(
 @pytest.fixture(scope="session")
 def machine(account: Account) -> str:
     """A state machine that gives what it gets, and fails if that has no `name`."""
-    statement = {"Effect": "Allow", "Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    role = account.aws.client("iam").create_role(RoleName="states", AssumeRolePolicyDocument=trust)
+    role = create_role(account.aws, "states", "states.amazonaws.com")
     named = {"Variable": "$.name", "IsPresent": True, "Next": "Good"}
     states = {
         "Named": {"Type": "Choice", "Choices": [named], "Default": "Bad"},
@@ -387,7 +380,7 @@ def machine(account: Account) -> str:
         "Bad": {"Type": "Fail", "Error": "NoName", "Cause": "there is no name"},
     }
     answer = account.aws.client("stepfunctions").create_state_machine(
-        name="named", roleArn=role["Role"]["Arn"],
+        name="named", roleArn=role,
         definition=json.dumps({"StartAt": "Named", "States": states}),
     )  # fmt: skip
     return answer["stateMachineArn"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests import tables
+from tests.roles import create_role
 
 CASES = tables.read(Path(__file__).with_name("declarations.yaml"))
 
@@ -31,17 +31,10 @@ NAMED: dict[str, Any] = {
 }
 
 
-def _role(aws: Any, name: str, service: str) -> str:
-    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    made = aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)
-    return made["Role"]["Arn"]
-
-
 @pytest.fixture(scope="session")
 def role(aws: Any) -> str:
-    NAMED["@other-role"] = _role(aws, "builds-only", "codebuild.amazonaws.com")
-    return _role(aws, "declares", "codepipeline.amazonaws.com")
+    NAMED["@other-role"] = create_role(aws, "builds-only", "codebuild.amazonaws.com")
+    return create_role(aws, "declares", "codepipeline.amazonaws.com")
 
 
 def declaration(case: dict[str, Any], role: str) -> dict[str, Any]:

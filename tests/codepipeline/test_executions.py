@@ -6,7 +6,6 @@ failed stage", "Disable or enable transitions".
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.codepipeline.test_declarations import APPROVAL, SOURCE_ACTION
+from tests.roles import create_role
 from tests.waiting import eventually
 
 
@@ -85,13 +85,11 @@ class Pipeline:
 @pytest.fixture(scope="session")
 def ingredients(aws: Any) -> tuple[str, str]:
     """A role and a repository with one commit."""
-    statement = {"Effect": "Allow", "Principal": {"Service": "codepipeline.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    role = aws.client("iam").create_role(RoleName="executes", AssumeRolePolicyDocument=trust)
+    role = create_role(aws, "executes", "codepipeline.amazonaws.com")
     aws.client("s3").create_bucket(Bucket="executions")
     aws.client("codecommit").create_repository(repositoryName="executions")
     _commit(aws, "executions")
-    return role["Role"]["Arn"], "executions"
+    return role, "executions"
 
 
 def _commit(aws: Any, repository: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.codepipeline.test_sources import Account, Server, action, names
+from tests.roles import create_role
 
 
 def test_a_revision_put_by_hand_starts_an_execution_once(account: Account, server: Server) -> None:
@@ -48,16 +49,13 @@ def test_targets_of_a_deploy_action(account: Account, server: Server) -> None:
 
 
 def _project(account: Account, buildspec: dict[str, Any], **more: Any) -> str:
-    statement = {"Effect": "Allow", "Principal": {"Service": "codebuild.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     name = f"b-{uuid4().hex[:6]}"
-    role = account.aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)
     account.aws.client("codebuild").create_project(
         name=name,
         source={"type": "CODEPIPELINE", "buildspec": json.dumps(buildspec) + "\n"},
         artifacts={"type": "CODEPIPELINE"},
         environment={"type": "LINUX_CONTAINER", "image": "aws/codebuild/standard:7.0", "computeType": "BUILD_GENERAL1_SMALL"},
-        serviceRole=role["Role"]["Arn"],
+        serviceRole=create_role(account.aws, name, "codebuild.amazonaws.com"),
         **more,
     )  # fmt: skip
     return name
@@ -119,8 +117,4 @@ def test_a_batchs_outputs_combined(account: Account, server: Server) -> None:
 
 
 def _batch_role(account: Account) -> str:
-    statement = {"Effect": "Allow", "Principal": {"Service": "codebuild.amazonaws.com"}, "Action": "sts:AssumeRole"}  # fmt: skip
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    name = f"batch-{uuid4().hex[:6]}"
-    made = account.aws.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)
-    return made["Role"]["Arn"]
+    return create_role(account.aws, f"batch-{uuid4().hex[:6]}", "codebuild.amazonaws.com")

@@ -6,12 +6,13 @@ import json
 import socket
 from pathlib import Path
 
-import boto3
 import psutil
 import pytest
 
 from labkit.cloud.front import launcher
 from labkit.cloud.guests.processes import Processes
+from tests.conftest import Aws
+from tests.roles import create_role
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.guests
@@ -20,18 +21,8 @@ pytestmark = pytest.mark.guests
 @pytest.mark.slow
 def test_down_in_the_middle_of_a_build(tmp_path: Path) -> None:
     description, _ = launcher.up(tmp_path)
-    environment = launcher.environment(description)
-    keys = {
-        "endpoint_url": environment["AWS_ENDPOINT_URL"],
-        "region_name": "us-east-1",
-        "aws_access_key_id": environment["AWS_ACCESS_KEY_ID"],
-        "aws_secret_access_key": environment["AWS_SECRET_ACCESS_KEY"],
-    }
-    service = {"Service": "codebuild.amazonaws.com"}
-    statement = {"Effect": "Allow", "Principal": service, "Action": "sts:AssumeRole"}
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    role = boto3.client("iam", **keys).create_role(RoleName="b", AssumeRolePolicyDocument=trust)
-    codebuild = boto3.client("codebuild", **keys)
+    aws = Aws(description)
+    codebuild = aws.client("codebuild")
     # a daemon that leaves its session, a child that ignores TERM, and one with a clean environment
     commands = [
         "setsid sleep 600 & sh -c 'trap \"\" TERM; sleep 600' & env -i sleep 600 & sleep 600"
@@ -44,7 +35,7 @@ def test_down_in_the_middle_of_a_build(tmp_path: Path) -> None:
         },
         artifacts={"type": "NO_ARTIFACTS"},
         environment={"type": "LINUX_CONTAINER", "image": "aws/codebuild/standard:7.0", "computeType": "BUILD_GENERAL1_SMALL"},
-        serviceRole=role["Role"]["Arn"],
+        serviceRole=create_role(aws, "b", "codebuild.amazonaws.com"),
     )  # fmt: skip
     codebuild.start_build(projectName="long")
     eventually(Processes(tmp_path).find, enough=lambda started: len(started) >= 5)

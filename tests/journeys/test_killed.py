@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from labkit.cloud.front import launcher
 from labkit.cloud.guests.processes import JUPYTERLAB, Processes
 from tests.cloud.balancers import Balancer, to
 from tests.cloud.clusters import Cluster
-from tests.cloud.functions import Functions
+from tests.cloud.functions import make_functions
 from tests.codebuild.conftest import make_bench
 from tests.codebuild.test_builds import inline
 from tests.codedeploy.conftest import make_fleet
@@ -57,7 +56,7 @@ def test_nothing_outlives_a_server_that_is_killed(lab: Aws, tmp_path: Path) -> N
     hook = "#!/bin/sh\nnohup sleep 600 >/dev/null 2>&1 </dev/null &\n"
     spec = "version: 0.0\nos: linux\nhooks: {ApplicationStart: [{location: start.sh}]}\n"
     fleet.deploy(fleet.group(fleet.hosts[0]), {"appspec.yml": spec, "start.sh": hook})
-    functions = Functions(lab, _role(lab, "lambda.amazonaws.com"))
+    functions = make_functions(lab)
     functions.call(functions.make("exports.handler = async () => 'done'"))
     cluster, balancer = Cluster(lab, tmp_path), Balancer(lab)
     cluster.run(cluster.site("one"))
@@ -72,13 +71,6 @@ def test_nothing_outlives_a_server_that_is_killed(lab: Aws, tmp_path: Path) -> N
     assert opened.poll() is None  # the learner's JupyterLab is theirs
     opened.kill()
     opened.wait()
-
-
-def _role(lab: Aws, service: str) -> str:
-    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    made = lab.client("iam").create_role(RoleName="killed", AssumeRolePolicyDocument=trust)
-    return made["Role"]["Arn"]
 
 
 def _is_stubborn(process: psutil.Process) -> bool:

@@ -13,6 +13,7 @@ from labkit.cloud.front import launcher
 from labkit.lab import Lab
 from labkit.observe.builds import PHASES
 from labkit.provision import artifacts, build, roles, tear_down
+from tests.roles import create_role
 
 JUNIT = (
     '<testsuite name="s"><testcase name="adds" time="0.25"/>'
@@ -94,11 +95,7 @@ def test_reported_tests_are_rows(lab: Lab) -> None:
 
 def test_the_builds_of_a_batch_are_rows(lab: Lab) -> None:
     iam, name = lab.client("iam"), lab.role("batch")
-    trust = json.dumps(roles.trust_policy(lab, "codebuild.amazonaws.com"))
-    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
-    may = roles.allow(["codebuild:StartBuild"], lab.arn("codebuild", f"project/{lab.project}"))
-    document = json.dumps({"Version": "2012-10-17", "Statement": [may]})
-    iam.put_role_policy(RoleName=name, PolicyName="batch", PolicyDocument=document)
+    role = create_role(lab, name, "codebuild.amazonaws.com")
     medium = {"compute-type": "BUILD_GENERAL1_MEDIUM"}
     tasks = [
         {"identifier": "one", "env": {**medium, "variables": {"WORKS": "false"}}},
@@ -107,7 +104,7 @@ def test_the_builds_of_a_batch_are_rows(lab: Lab) -> None:
     batch = lab.client("codebuild").start_build_batch(
         projectName=lab.project,
         buildspecOverride=spec({"batch": {"build-graph": tasks}}, build="${WORKS:-true}"),
-        buildBatchConfigOverride={"serviceRole": lab.role_arn("batch")},
+        buildBatchConfigOverride={"serviceRole": role},
     )["buildBatch"]
     try:
         assert observe.wait_for_batch(lab, batch["id"])["buildBatchStatus"] == "FAILED"
@@ -119,5 +116,5 @@ def test_the_builds_of_a_batch_are_rows(lab: Lab) -> None:
         assert table.loc["two", ["after", "compute", "id"]].tolist() == ["one", "", ""]
         assert table.loc["one", "seconds"] > 0
     finally:
-        iam.delete_role_policy(RoleName=name, PolicyName="batch")
+        iam.delete_role_policy(RoleName=name, PolicyName="own")
         iam.delete_role(RoleName=name)
