@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from tests.cloud.balancers import Balancer, get, to
 from tests.conftest import Aws
+from tests.queues import create_queue
 from tests.roles import create_role
 from tests.waiting import eventually
 
@@ -161,9 +162,8 @@ class Inbox:
     def __init__(self, aws: Aws) -> None:
         self.sns, self.sqs, self.events = (aws.client(name) for name in ("sns", "sqs", "events"))
         self.name = f"t-{uuid4().hex[:8]}"
-        self.queue = self.sqs.create_queue(QueueName=self.name)["QueueUrl"]
-        asked = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])
-        self.arn = asked["Attributes"]["QueueArn"]
+        senders = ("sns.amazonaws.com", "events.amazonaws.com")
+        self.queue, self.arn = create_queue(aws, self.name, *senders)
         self.topic = self.sns.create_topic(Name=self.name)["TopicArn"]
         raw = {"RawMessageDelivery": "true"}
         self.sns.subscribe(TopicArn=self.topic, Protocol="sqs", Endpoint=self.arn, Attributes=raw)

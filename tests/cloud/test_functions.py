@@ -142,7 +142,11 @@ def test_a_rule_calls_a_function(functions: Functions) -> None:
     name = functions.make(NODE)
     arn = functions.api.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
     events = functions.aws.client("events")
-    events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))
+    rule = events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))["RuleArn"]
+    functions.api.add_permission(
+        FunctionName=name, StatementId="rule", Action="lambda:InvokeFunction",
+        Principal="events.amazonaws.com", SourceArn=rule,
+    )  # fmt: skip
     events.put_targets(Rule=name, Targets=[{"Id": "1", "Arn": arn}])
     events.put_events(Entries=[{"Source": name, "DetailType": "t", "Detail": "{}"}])
     logs = functions.aws.client("logs")

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.cloud.clusters import Cluster, port_of
+from tests.queues import create_queue
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.guests]
@@ -171,12 +172,10 @@ def test_what_the_lab_would_not_do_is_refused(cluster: Cluster, settings: dict[s
 
 def test_the_bus_hears_of_deployments(cluster: Cluster) -> None:
     events, sqs = cluster.aws.client("events"), cluster.aws.client("sqs")
-    queue = sqs.create_queue(QueueName=cluster.name)["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    queue, arn = create_queue(cluster.aws, cluster.name, "events.amazonaws.com")
     pattern = {"source": ["aws.ecs"], "detail-type": ["ECS Deployment State Change"]}
     events.put_rule(Name=cluster.name, EventPattern=json.dumps(pattern))
-    target = {"Id": "1", "Arn": arn["Attributes"]["QueueArn"]}
-    events.put_targets(Rule=cluster.name, Targets=[target])
+    events.put_targets(Rule=cluster.name, Targets=[{"Id": "1", "Arn": arn}])
     settings = {"deploymentCircuitBreaker": {"enable": True, "rollback": False}}
     cluster.serve(broken(cluster), 1, deploymentConfiguration=settings)
     names: list[str] = []

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from tests.cloud.functions import Functions
 from tests.conftest import Aws
+from tests.queues import create_queue
 from tests.roles import create_role
 from tests.waiting import eventually
 
@@ -205,11 +206,10 @@ def test_a_role_that_does_not_trust_step_functions(machines: Machines) -> None:
 def test_an_event_starts_an_execution_and_its_states_are_events(machines: Machines) -> None:
     events, sqs = machines.aws.client("events"), machines.aws.client("sqs")
     machine, name = machines.make({"Type": "Pass"}), f"states-{uuid4().hex[:8]}"
-    url = sqs.create_queue(QueueName=name)["QueueUrl"]
-    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+    url, arn = create_queue(machines.aws, name, "events.amazonaws.com")
     pattern = {"source": ["aws.states"], "detail": {"stateMachineArn": [machine]}}
     events.put_rule(Name=name, EventPattern=json.dumps(pattern))
-    events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": queue["QueueArn"]}])
+    events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
     events.put_rule(Name=f"{name}-go", EventPattern=json.dumps({"source": [name]}))
     target = {"Id": "machine", "Arn": machine, "RoleArn": machines.role, "Input": '{"from": "a rule"}'}  # fmt: skip
     events.put_targets(Rule=f"{name}-go", Targets=[target])

@@ -15,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.cloud.functions import make_functions
+from tests.queues import create_queue
 from tests.waiting import DEADLINE_SECONDS, eventually
 
 pytestmark = pytest.mark.guests
@@ -289,11 +290,10 @@ def test_projects_are_made_changed_listed_and_deleted(bench: Any) -> None:
 def test_events_of_a_build_reach_a_rule(bench: Any) -> None:
     events, sqs = bench.aws.client("events"), bench.aws.client("sqs")
     project = bench.project(source=inline('version: 0.2\nphases: {build: {commands: ["false"]}}'))
-    url = sqs.create_queue(QueueName=project)["QueueUrl"]
-    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+    url, arn = create_queue(bench.aws, project, "events.amazonaws.com")
     pattern = {"source": ["aws.codebuild"], "detail": {"project-name": [project]}}
     events.put_rule(Name=project, EventPattern=json.dumps(pattern))
-    events.put_targets(Rule=project, Targets=[{"Id": "queue", "Arn": queue["QueueArn"]}])
+    events.put_targets(Rule=project, Targets=[{"Id": "queue", "Arn": arn}])
     build = bench.run(project)
     found: list[dict[str, Any]] = []
     deadline = time.monotonic() + DEADLINE_SECONDS

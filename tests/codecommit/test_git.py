@@ -13,6 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from labkit import git_credential
+from tests.roles import document
 from tests.waiting import DEADLINE_SECONDS
 
 
@@ -115,6 +116,11 @@ def test_every_reference_that_moves_is_one_event(aws: Any, repository: Any, clon
         Name="all-references", EventPattern=json.dumps({"resources": [repository["Arn"]]})
     )
     arn = f"arn:aws:logs:us-east-1:123456789012:log-group:{group}:*"
+    may = {
+        "Effect": "Allow", "Action": ["logs:CreateLogStream", "logs:PutLogEvents"], "Resource": arn,
+        "Principal": {"Service": ["events.amazonaws.com", "delivery.logs.amazonaws.com"]},
+    }  # fmt: skip
+    logs.put_resource_policy(policyName="all-references", policyDocument=document(may))
     events.put_targets(Rule="all-references", Targets=[{"Id": "1", "Arn": arn}])
     first = head(aws, clone)
     git(aws, "push", "--quiet", "origin", "main", "main:refs/heads/other", cwd=clone)
@@ -148,6 +154,7 @@ def test_every_reference_that_moves_is_one_event(aws: Any, repository: Any, clon
         }
     events.remove_targets(Rule="all-references", Ids=["1"])
     events.delete_rule(Name="all-references")
+    logs.delete_resource_policy(policyName="all-references")
     assert found == expected
 
 

@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.codedeploy.conftest import bundle, read_entry
+from tests.queues import create_queue
 from tests.waiting import DEADLINE_SECONDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.guests]
@@ -509,11 +510,10 @@ def test_events_of_a_deployment_reach_a_rule(fleet: Any, host: str, here: str) -
     # each lifecycle event
     events, sqs = fleet.aws.client("events"), fleet.aws.client("sqs")
     group = fleet.group(host)
-    url = sqs.create_queue(QueueName=group)["QueueUrl"]
-    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+    url, arn = create_queue(fleet.aws, group, "events.amazonaws.com")
     pattern = {"source": ["aws.codedeploy"], "detail": {"deploymentGroup": [group]}}
     events.put_rule(Name=group, EventPattern=json.dumps(pattern))
-    events.put_targets(Rule=group, Targets=[{"Id": "queue", "Arn": queue["QueueArn"]}])
+    events.put_targets(Rule=group, Targets=[{"Id": "queue", "Arn": arn}])
     info = fleet.deploy(group, _revision("x", here, ValidateService="false"))
     found: list[dict[str, Any]] = []
     deadline = time.monotonic() + DEADLINE_SECONDS

@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.queues import create_queue
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.guests
@@ -19,15 +20,10 @@ SPEC = {"appspec.yml": "version: 0.0\nos: linux\n"}
 def test_a_topic_hears_of_deployments_and_instances(fleet: Any) -> None:
     # "JSON data formats for CodeDeploy triggers"
     sns, sqs, name = fleet.aws.client("sns"), fleet.aws.client("sqs"), f"t-{uuid4().hex[:8]}"
-    queue = sqs.create_queue(QueueName=name)["QueueUrl"]
-    asked = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    queue, arn = create_queue(fleet.aws, name, "sns.amazonaws.com")
     topic = sns.create_topic(Name=name)["TopicArn"]
-    sns.subscribe(
-        TopicArn=topic,
-        Protocol="sqs",
-        Endpoint=asked["Attributes"]["QueueArn"],
-        Attributes={"RawMessageDelivery": "true"},
-    )
+    raw = {"RawMessageDelivery": "true"}
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes=raw)
     wanted = ["DeploymentStart", "DeploymentFailure", "InstanceFailure"]
     trigger = {"triggerName": "tell", "triggerTargetArn": topic, "triggerEvents": wanted}
     group = fleet.group(fleet.hosts[0], triggerConfigurations=[trigger])

@@ -20,6 +20,7 @@ import pytest
 from tests import tables
 from tests.codepipeline.driving import Driven, Ground, make_ground, path_of
 from tests.codepipeline.playing import Case, Player
+from tests.queues import create_queue
 from tests.waiting import DEADLINE_SECONDS
 
 CASES: list[Case] = tables.read(Path(__file__).with_name("executions.yaml"))
@@ -34,12 +35,10 @@ class Events:
     def __init__(self, aws: Any) -> None:
         self._sqs, events = aws.client("sqs"), aws.client("events")
         name = "driven-events"
-        self._url = self._sqs.create_queue(QueueName=name)["QueueUrl"]
-        queue = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
+        self._url, arn = create_queue(aws, name, "events.amazonaws.com")
         pattern = {"source": ["aws.codepipeline"], "detail": {"pipeline": [{"prefix": "events-"}]}}
         events.put_rule(Name=name, EventPattern=json.dumps(pattern))
-        targets = [{"Id": "queue", "Arn": queue["Attributes"]["QueueArn"]}]
-        events.put_targets(Rule=name, Targets=targets)
+        events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
         self._lock, self._looked = threading.Lock(), 0.0
         self._found: dict[str, list[dict[str, Any]]] = defaultdict(list)
 
