@@ -505,14 +505,14 @@ class Stack:
     def __init__(self, account: Account, template: Any = TEMPLATE) -> None:
         self.name = f"s-{uuid4().hex[:6]}"
         self.api = account.aws.client("cloudformation")
+        self.role = create_role(account.aws, self.name, "cloudformation.amazonaws.com")
         self.site = Site(account)
         self.site.put({"template.json": json.dumps(template), "config.json": json.dumps({"Parameters": {"Name": self.name}})})  # fmt: skip
 
     def run(self, mode: str, outputs: list[str] | None = None, **more: str) -> dict[str, Any]:
         given = {
             "ActionMode": mode, "StackName": self.name, "TemplatePath": "Code::template.json",
-            "RoleArn": "arn:aws:iam::123456789012:role/sources",
-            "ParameterOverrides": json.dumps({"Name": self.name}), **more,
+            "RoleArn": self.role, "ParameterOverrides": json.dumps({"Name": self.name}), **more,
         }  # fmt: skip
         return self.site.run(action("Deploy", "CloudFormation", "Stack", given, inputs=["Code"], outputs=outputs))  # fmt: skip
 
