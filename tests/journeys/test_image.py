@@ -15,7 +15,7 @@ import pytest
 
 from labkit import Lab
 from labkit.observe import wait_for_execution
-from labkit.provision import aws, build, containers, image, pipeline, provision, tear_down
+from labkit.provision import aws, build, containers, image, pipeline, provision, roles, tear_down
 from tests.conftest import Aws
 
 pytestmark = [pytest.mark.slow, pytest.mark.guests]
@@ -26,6 +26,7 @@ def lab(lab_environment: Aws, tmp_path: Path) -> Any:
     """A pipeline whose build pushes an image, and whose deploy action rolls it out to a service."""
     lab = Lab("image")
     provision(lab, until="build")
+    _allow(lab)
     containers.create_cluster(lab)
     _service(lab, tmp_path)
     environment: Any = {
@@ -48,6 +49,32 @@ def lab(lab_environment: Aws, tmp_path: Path) -> Any:
     yield lab
     containers.delete_cluster(lab)
     tear_down(lab)
+
+
+def _allow(lab: Lab) -> None:
+    """What a build that pushes an image needs, and an action that deploys one.
+
+    AWS pages: "Sample: Amazon ECR for CodeBuild"; "Amazon Elastic Container Service deploy action
+    reference", service role permissions.
+    """
+    push = [
+        "ecr:BatchCheckLayerAvailability", "ecr:InitiateLayerUpload", "ecr:UploadLayerPart",
+        "ecr:CompleteLayerUpload", "ecr:PutImage", "ecr:DescribeRepositories",
+    ]  # fmt: skip
+    deploy = [
+        "ecs:DescribeServices", "ecs:DescribeTaskDefinition", "ecs:DescribeTasks", "ecs:ListTasks",
+        "ecs:RegisterTaskDefinition", "ecs:TagResource", "ecs:UpdateService",
+    ]  # fmt: skip
+    passed = {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+    statements = {
+        "codebuild": [roles.allow(push, lab.arn("ecr", f"repository/{lab.name}"))],
+        "codepipeline": [roles.allow(deploy), roles.allow(["iam:PassRole"], **passed)],
+    }
+    for who, allowed in statements.items():
+        document = json.dumps({"Version": "2012-10-17", "Statement": allowed})
+        lab.client("iam").put_role_policy(
+            RoleName=lab.role(who), PolicyName="image", PolicyDocument=document
+        )
 
 
 def _service(lab: Lab, directory: Path) -> None:

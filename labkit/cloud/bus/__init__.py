@@ -29,7 +29,7 @@ from moto.events.models import Rule, events_backends
 from moto.events.utils import EventTemplateParser
 
 from labkit.cloud.bus import patterns
-from labkit.cloud.shared import clients, threads
+from labkit.cloud.shared import clients, runtime, threads
 
 EVENTS = "events.amazonaws.com"
 logger = logging.getLogger(__name__)
@@ -107,7 +107,8 @@ class _Call:
         try:
             if call is None:
                 raise NotImplementedError(f"the lab does not call targets of {service}")
-            call(self.rule, self.target, _input(self.target, self.event))
+            with clients.on_behalf_of(self.rule.arn):
+                call(self.rule, self.target, _input(self.target, self.event))
         except (ClientError, BotoCoreError, NotImplementedError, KeyError) as error:
             self.not_delivered(error)
             return
@@ -242,10 +243,10 @@ def _publish_message(rule: Rule, target: dict[str, Any], event: Any) -> None:
 
 
 def _send_message(rule: Rule, target: dict[str, Any], event: Any) -> None:
-    sqs = _as_eventbridge(rule, "sqs")
-    url = sqs.get_queue_url(QueueName=target["Arn"].split(":")[-1])["QueueUrl"]
+    account_id, name = target["Arn"].split(":")[4:]
+    url = f"{runtime.current().endpoint_url}/{account_id}/{name}"
     group = target.get("SqsParameters", {})
-    sqs.send_message(QueueUrl=url, MessageBody=json.dumps(event), **group)
+    _as_eventbridge(rule, "sqs").send_message(QueueUrl=url, MessageBody=json.dumps(event), **group)
 
 
 def _invoke_function(rule: Rule, target: dict[str, Any], event: Any) -> None:

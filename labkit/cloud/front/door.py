@@ -31,16 +31,19 @@ from moto.core.utils import get_service_model
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
+from labkit.cloud.codecommit import pushes
 from labkit.cloud.front import inputs, limits, operations, refusals, signature
 from labkit.cloud.front.chunked import FORMS, Chunks
 from labkit.cloud.front.refusals import Environ, Refused, plainly, refuse
 from labkit.cloud.front.services import SERVICES
 from labkit.cloud.front.signature import Chain, SignatureError, Signed
+from labkit.cloud.iam.authorization import Denied, authorize
+from labkit.cloud.iam.context import Connection
 from labkit.cloud.s3.objects import BODY
-from labkit.cloud.shared import deliveries, identity, runtime
+from labkit.cloud.shared import deliveries, runtime
 from labkit.cloud.shared.bodies import Body, BodyError, Spool, too_large
 from labkit.cloud.shared.identity import Principal
-from labkit.cloud.shared.service import unsupported
+from labkit.cloud.shared.service import AWSError, unsupported
 
 logger = logging.getLogger(__name__)
 GIT_PATH = "/v1/repos/"
@@ -138,6 +141,7 @@ class Door:
         self, signed: Signed, principal: Principal, environ: Environ, body: Body
     ) -> Response:
         service, name = signed.service, SERVICES[signed.service]
+        failure: ServiceException | None = None
         operation = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
         _hand_over(name, environ, body)
         environ["labkit.principal"], environ["labkit.service"] = principal, name
@@ -146,16 +150,16 @@ class Door:
             if (table := operations.of(name)) is not None:
                 if operation not in table.kinds:
                     raise unsupported(name, operation)
-                inputs.check(name, operation, table, environ)
-            if (name, operation) == ("sts", "AssumeRole"):
-                identity.check_trust(principal, Request(environ).form.get("RoleArn", ""))
-                environ["wsgi.input"].seek(0)
+                given = inputs.check(name, operation, table, environ)
+            else:
+                given = inputs.read(name, operation, environ)
+            _authorize(principal, name, operation, given, signed.region, environ)
             response = _called(self.dispatch, environ)
         except NotImplementedError:
             error = unsupported(name, operation)
             response = refuse(service, error.code, error.message, environ)
         except ServiceException as error:
-            status = 403 if error.code.startswith("AccessDenied") else None
+            failure, status = error, 403 if refusals.is_denial(error.code) else None
             response = refuse(service, error.code, error.message, environ, status)
         except HTTPException as error:
             response = _called(error, environ)
@@ -168,7 +172,8 @@ class Door:
             response = refuse(service, "ValidationException", message, environ)
         finally:
             environ.pop(BODY, None)  # werkzeug's requests hold on to it, in a circle
-        self._record(name, operation, signed.region, principal, environ, response.status_code)
+        status = response.status_code
+        self._record(name, operation, signed.region, principal, environ, status, failure)
         return response
 
     def _git(self, environ: Environ) -> Visit:
@@ -185,10 +190,11 @@ class Door:
             raise plainly(error.message, 401, WWW_Authenticate=challenge) from error
 
         def answer(body: Body) -> Response:
-            push = "git-receive-pack" in environ["QUERY_STRING"] + path
-            operation = "GitPush" if push else "GitPull"
+            operation = (
+                "GitPush" if "git-receive-pack" in environ["QUERY_STRING"] + path else "GitPull"
+            )
             try:
-                response = self.git(environ, principal, repository, body)
+                response = self._git_allowed(environ, principal, repository, operation, body)
             except Exception as error:
                 _report(f"codecommit:{operation}", error)
                 response = Response(f"{operation} could not be done: {error!r}\n", 400)
@@ -196,6 +202,27 @@ class Door:
             return response
 
         return Visit(_spool(environ, limits.of_push(), _refuse_push), answer, _refuse_push)
+
+    def _git_allowed(
+        self, environ: Environ, principal: Principal, repository: str, operation: str, body: Body
+    ) -> Response:
+        asked: dict[str, Any] = {"repositoryName": repository}
+        push = None
+        if environ["PATH_INFO"].endswith("/git-receive-pack"):
+            try:
+                push = pushes.read(body, environ.get("HTTP_CONTENT_ENCODING", ""))
+            except ValueError as error:
+                return Response(f"Not a push: {error}\n", 400)
+            asked["references"] = list(push.references)
+        try:
+            region = runtime.current().region
+            _authorize(principal, "codecommit", operation, asked, region, environ)
+        except AWSError as error:
+            if push is None:
+                return Response(f"{error.message}\n", 403)
+            result = "application/x-git-receive-pack-result"
+            return Response(push.refused(error.message), content_type=result)
+        return self.git(environ, principal, repository, body)
 
     def _record(
         self,
@@ -205,8 +232,13 @@ class Door:
         principal: Principal,
         environ: Environ,
         status: int,
+        failure: ServiceException | None = None,
     ) -> None:
-        """Append the call to the trail, a CloudTrail record a line (less what it cannot know)."""
+        """Append the call to the trail, a CloudTrail record a line (less what it cannot know).
+
+        Args:
+            failure: what the door refused it with.
+        """
         record = {
             "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "eventSource": f"{service}.amazonaws.com",
@@ -219,6 +251,7 @@ class Door:
             },
             "userAgent": environ.get("HTTP_USER_AGENT", ""),
             "httpStatus": status,
+            **({"errorCode": failure.code, "errorMessage": failure.message} if failure else {}),
         }
         with self._trail, (runtime.current().state_dir / "trail.jsonl").open("a") as trail:
             trail.write(json.dumps(record) + "\n")
@@ -294,6 +327,21 @@ def _sink(
         raise Refused(lambda environ: refuse_body(too_large(most)))
     chain = Chain(signed, principal) if FORMS[claimed] else None
     return Chunks(_spool({}, most, refuse_body, sums), int(length), chain)
+
+
+def _authorize(
+    principal: Principal,
+    name: str,
+    operation: str,
+    parameters: Mapping[str, Any],
+    region: str,
+    environ: Environ,
+) -> None:
+    agent, source = environ.get("HTTP_USER_AGENT", ""), environ.get("HTTP_X_AMZ_SOURCE_ARN")
+    try:
+        authorize(principal, name, operation, parameters, Connection(region, source, agent))
+    except Denied as error:
+        raise refusals.denied(name, str(error)) from error
 
 
 def _spool(

@@ -1,4 +1,4 @@
-"""What moto is asked, checked against botocore's model before it is.
+"""What is asked, read by botocore's model, and what moto is asked checked against it before it is.
 
 moto takes most input as it comes and falls over on the odd one. AWS answers that with a validation error
 of the service's own, and so does the door. AWS page: "Common Errors" of each service's API Reference.
@@ -12,7 +12,7 @@ from typing import Any
 from xml.etree.ElementTree import ParseError
 
 import jmespath
-from botocore.model import ListShape, MapShape, Shape, StructureShape
+from botocore.model import ListShape, MapShape, OperationNotFoundError, Shape, StructureShape
 from botocore.validate import ParamValidator
 from moto.core.model import OperationModel
 from moto.core.parse import PROTOCOL_PARSERS, RequestParserError
@@ -28,23 +28,55 @@ _RANGES = "valid min "  # of botocore's validator; told by `constraints`, in AWS
 _UNREADABLE = (RequestParserError, ParseError, ValueError, TypeError, AttributeError, KeyError)
 
 
-def check(boto3_name: str, operation: str, table: Operations, environ: dict[str, Any]) -> None:
+def read(boto3_name: str, operation: str, environ: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a request, as the operation's model names them.
+
+    Args:
+        environ: the request; its body can be read again afterwards.
+
+    Returns:
+        Those of a JSON body, where there is no such model; nothing if they cannot be read.
+    """
+    try:
+        return _read(get_service_model(boto3_name).operation_model(operation), environ)
+    except OperationNotFoundError:
+        return _of_json(environ)
+    except _UNREADABLE:
+        return {}
+
+
+def _of_json(environ: dict[str, Any]) -> dict[str, Any]:
+    body = environ["wsgi.input"].read()
+    environ["wsgi.input"].seek(0)
+    try:
+        given = json.loads(body)
+    except ValueError:
+        return {}
+    return given if isinstance(given, dict) else {}
+
+
+def check(
+    boto3_name: str, operation: str, table: Operations, environ: dict[str, Any]
+) -> dict[str, Any]:
     """Refuse what the operation's model does not allow, and what the lab leaves out of it.
 
     Args:
         environ: the request; its body can be read again afterwards.
 
+    Returns:
+        The parameters, as `read` gives them.
+
     Raises:
         AWSError: with the service's own code for it.
     """
     model = get_service_model(boto3_name).operation_model(operation)
-    if not isinstance(model.input_shape, StructureShape):
-        return
     try:
-        given = _parsed(model, environ)
+        given = _read(model, environ)
     except _UNREADABLE as error:
         message = f"The request cannot be read: {error}"
         raise AWSError(_unreadable(model, table), message) from error
+    if not isinstance(model.input_shape, StructureShape):
+        return given
     if absent := list(_absent(given, model.input_shape, "")):
         raise AWSError(table.missing, _counted([_NULL.format(path) for path in absent]))
     report = ParamValidator().validate(given, model.input_shape).generate_report()
@@ -62,6 +94,11 @@ def check(boto3_name: str, operation: str, table: Operations, environ: dict[str,
                 "(nothing was done)."
             )
             raise AWSError(table.invalid, message)
+    return given
+
+
+def _read(model: OperationModel, environ: dict[str, Any]) -> dict[str, Any]:
+    return _parsed(model, environ) if isinstance(model.input_shape, StructureShape) else {}
 
 
 def _checks(table: Operations, operation: str) -> Iterator[tuple[str, str]]:

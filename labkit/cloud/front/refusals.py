@@ -14,7 +14,7 @@ from moto.core.utils import get_service_model
 from werkzeug.wrappers import Response
 
 from labkit.cloud.front.services import SERVICES
-from labkit.cloud.shared.service import error_response
+from labkit.cloud.shared.service import AWSError, error_response
 
 # the same refusals, as the older XML protocols name them
 _XML_CODES = {
@@ -32,6 +32,15 @@ _XML_CODES = {
         "IncompleteSignatureException": "IncompleteSignature",
         "UnknownOperationException": "InvalidAction",
     },
+}
+# AccessDeniedException, as the services say it that do not
+_DENIALS = {
+    **dict.fromkeys(
+        ("autoscaling", "cloudformation", "cloudwatch", "elbv2", "iam", "s3", "sqs", "sts"),
+        "AccessDenied",
+    ),
+    "ec2": "UnauthorizedOperation",
+    "sns": "AuthorizationError",
 }
 # S3's words for a body that is not taken, as the other services say them
 _OF_BODIES = {
@@ -60,6 +69,20 @@ def plainly(message: str, status: int, **headers: str) -> Refused:
     """A refusal to somebody who speaks no AWS protocol."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Refused(lambda environ: Response(f"{message}\n", status, named))
+
+
+def denied(boto3_name: str, sentence: str) -> AWSError:
+    """What IAM refuses, as the service says it.
+
+    AWS pages: "Troubleshoot access denied error messages"; "Error codes for the Amazon EC2 API".
+    """
+    if boto3_name == "ec2":
+        sentence = f"You are not authorized to perform this operation. {sentence}"
+    return AWSError(_DENIALS.get(boto3_name, "AccessDeniedException"), sentence)
+
+
+def is_denial(code: str) -> bool:
+    return code.startswith("AccessDenied") or code in _DENIALS.values()
 
 
 def of_body(service: str, code: str, message: str, environ: Environ) -> Response:

@@ -99,15 +99,17 @@ def _not_done(alarm: Alarm, arn: str, error: Exception) -> None:
 def _act(alarm: Alarm, arn: str, subject: str, message: str) -> None:
     session, fault = clients.as_service(CLOUDWATCH, alarm.region_name), None
     try:
-        match arn.split(":")[2]:
-            case "sns":
-                session.client("sns").publish(TopicArn=arn, Subject=subject[:100], Message=message)
-            case "lambda":
-                session.client("lambda").invoke(
-                    FunctionName=arn, InvocationType="Event", Payload=message
-                )
-            case service:
-                fault = f"the lab has no action of {service}"
+        with clients.on_behalf_of(alarm.alarm_arn):
+            match arn.split(":")[2]:
+                case "sns":
+                    sns = session.client("sns")
+                    sns.publish(TopicArn=arn, Subject=subject[:100], Message=message)
+                case "lambda":
+                    session.client("lambda").invoke(
+                        FunctionName=arn, InvocationType="Event", Payload=message
+                    )
+                case service:
+                    fault = f"the lab has no action of {service}"
     except (ClientError, BotoCoreError) as error:
         fault = str(error)
     _note(alarm, arn, fault)

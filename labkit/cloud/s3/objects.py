@@ -17,9 +17,10 @@ from functools import wraps
 from typing import Any
 
 from moto.core.request import Request
+from moto.iam.access_control import PermissionResult
 from moto.s3 import responses
 from moto.s3.exceptions import EntityTooSmall, InvalidPart, MalformedXML
-from moto.s3.models import FakeKey, FakeMultipart, S3Backend
+from moto.s3.models import FakeBucket, FakeKey, FakeMultipart, S3Backend
 from moto.s3.responses import S3Response
 from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
@@ -51,6 +52,8 @@ def start() -> None:
     _within(S3Response, "bucket_response", True)
     _within(S3Backend, "select_object_content", False)  # which reads the whole object
     acls.start()
+    # the bucket's policy has been asked at the door; moto would ask it again, without conditions
+    FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL  # type: ignore[method-assign]
 
 
 def _value(self: Any) -> Body | bytes:

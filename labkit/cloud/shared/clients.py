@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -28,6 +31,7 @@ _CONFIG = Config(
 # whose idle connections would be open files at both ends.
 _http = URLLib3Session(timeout=(60, 300), max_pool_connections=64)  # seconds to connect, to read
 _lock = threading.RLock()
+_source: ContextVar[str | None] = ContextVar("source", default=None)
 
 
 @cache
@@ -65,6 +69,8 @@ class Session:
                 # two sets, and an `except` of one would not catch the other's
                 client.exceptions  # noqa: B018
                 client._endpoint.http_session = _http
+                if self.session_token is None:  # a service itself
+                    client.meta.events.register("before-call", _say_source)
                 self._clients[service] = client
             return self._clients[service]
 
@@ -116,18 +122,34 @@ def assume_role(
     key = (service, role_arn, session_name, source_arn)
     if known := _kept(key, valid_for):
         return known
-    answer = (
-        as_service(service, region)
-        .client("sts")
-        .assume_role(
+    sts = as_service(service, region).client("sts")
+    with on_behalf_of(source_arn):
+        answer = sts.assume_role(
             RoleArn=role_arn, RoleSessionName=session_name, DurationSeconds=LIFETIME_SECONDS
         )["Credentials"]
-    )
     identity.remember_session(answer["AccessKeyId"], service, source_arn)
     session = Session(
         answer["AccessKeyId"], answer["SecretAccessKey"], answer["SessionToken"], region
     )
     return _keep(key, session)
+
+
+@contextmanager
+def on_behalf_of(source_arn: str | None) -> Iterator[None]:
+    """Have the services' own clients say for which resource they ask (`aws:SourceArn`).
+
+    AWS page: "The confused deputy problem".
+    """
+    token = _source.set(source_arn)
+    try:
+        yield
+    finally:
+        _source.reset(token)
+
+
+def _say_source(params: dict[str, Any], **_: Any) -> None:
+    if source_arn := _source.get():
+        params["headers"]["x-amz-source-arn"] = source_arn
 
 
 def _kept(key: _Key, valid_for: float) -> Session | None:

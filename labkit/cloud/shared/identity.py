@@ -12,9 +12,7 @@ import string
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from moto.core.exceptions import ServiceException
 from moto.iam.models import iam_backends
 from moto.sts.models import AssumedRole, sts_backends
 
@@ -106,8 +104,8 @@ def find(access_key_id: str) -> Principal | None:
         if user_key is not None and user_key.user_name:
             if user_key.status != "Active":
                 return None
-            arn = f"arn:aws:iam::{account_id}:user/{user_key.user_name}"
-            return Principal(arn, account_id, access_key_id, user_key.secret_access_key)
+            user = account["aws"].users[user_key.user_name]
+            return Principal(user.arn, account_id, access_key_id, user_key.secret_access_key)
     role = assumed_role(access_key_id)
     if role is None or role.expiration.replace(tzinfo=UTC) < datetime.now(UTC):
         return None
@@ -132,57 +130,6 @@ def assumed_role(access_key_id: str) -> AssumedRole | None:
             if role is not None:
                 _assumed[access_key_id] = role
     return _assumed.get(access_key_id)
-
-
-def check_trust(caller: Principal, role_arn: str) -> None:
-    """Refuse whoever assumes a role that is not there or does not trust them.
-
-    The answer is the same in both cases, so that nobody can probe for role names. Conditions of
-    the trust policy, and what a user's own policies allow, are the permission check's business.
-
-    Raises:
-        ServiceException: `AccessDenied`, in STS's words.
-
-    AWS page: "How to use trust policies with IAM roles".
-    """
-    if not trusts(caller, role_arn):
-        raise ServiceException(
-            "AccessDenied",
-            f"User: {caller.arn} is not authorized to perform: sts:AssumeRole on resource: {role_arn}",
-        )
-
-
-def trusts(caller: Principal, role_arn: str) -> bool:
-    """Whether there is such a role and its trust policy names the caller."""
-    account_id = role_arn.split(":")[4] if role_arn.count(":") >= 5 else caller.account_id
-    return any(
-        role.arn == role_arn and _names(role.assume_role_policy_document, caller)
-        for role in list(iam_backends[account_id]["aws"].roles.values())
-    )
-
-
-def _names(document: str | dict[str, Any], caller: Principal) -> bool:
-    policy = json.loads(document) if isinstance(document, str) else document
-    statements = policy.get("Statement", [])
-    kind = "Service" if caller.service else "AWS"
-    names = {caller.service} if caller.service else _names_of(caller)
-    for statement in statements if isinstance(statements, list) else [statements]:
-        principal = statement.get("Principal", {})
-        named = principal.get(kind, []) if isinstance(principal, dict) else principal
-        if statement.get("Effect") == "Allow" and names & set(
-            [named] if isinstance(named, str) else named
-        ):
-            return True
-    return False
-
-
-def _names_of(caller: Principal) -> set[str | None]:
-    """Every form in which a policy may name a user or a role's session."""
-    account = caller.account_id
-    names: set[str | None] = {"*", account, f"arn:aws:iam::{account}:root", caller.arn}
-    if ":assumed-role/" in caller.arn:
-        names.add(f"arn:aws:iam::{account}:role/{caller.arn.split('/')[1]}")
-    return names
 
 
 def _secret() -> str:

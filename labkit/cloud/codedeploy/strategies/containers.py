@@ -165,16 +165,23 @@ class Containers(Strategy):
             raise
         self.end(target, "Succeeded")
 
+    def _described(self) -> list[Fields]:
+        named = {"cluster": self.names["cluster"], "services": [self.names["service"]]}
+        services: list[Fields] = self.ecs.describe_services(**named)["services"]
+        return services
+
+    def _task_sets(self) -> list[Fields]:
+        """As the service tells of them: CodeDeploy's role may not ask for them (AWSCodeDeployRoleForECS)."""
+        return [one for service in self._described() for one in service.get("taskSets", [])]
+
     def _service(self) -> Fields:
-        found = self.ecs.describe_services(
-            cluster=self.names["cluster"], services=[self.names["service"]]
-        )["services"]
+        found = self._described()
         if not found or found[0]["status"] != "ACTIVE":
             raise DeploymentFailed(
                 "INVALID_ECS_SERVICE",
                 f"The ECS service {self.names['service']} is not in the cluster {self.names['cluster']}.",
             )
-        service: Fields = found[0]
+        service = found[0]
         if service.get("deploymentController", {}).get("type") != "CODE_DEPLOY":
             raise DeploymentFailed(
                 "INVALID_ECS_SERVICE",
@@ -256,8 +263,11 @@ class Containers(Strategy):
         swap.green_set = made["taskSetArn"]
 
         def steady() -> bool:
-            found = self.ecs.describe_task_sets(**self.names, taskSets=[made["taskSetArn"]])
-            return bool(found["taskSets"][0]["stabilityStatus"] == "STEADY_STATE")
+            return any(
+                one["stabilityStatus"] == "STEADY_STATE"
+                for one in self._task_sets()
+                if one["taskSetArn"] == made["taskSetArn"]
+            )
 
         if not watching.wait_minutes(self.deployment, _STEADY_MINUTES, steady):
             told = [one["message"] for one in self._service()["events"][:3]]
@@ -330,7 +340,7 @@ class Containers(Strategy):
     def _note(self, target: Target) -> None:
         """taskSetsInfo, as it is now."""
         swap = self.deployment.swap
-        found = self.ecs.describe_task_sets(**self.names)["taskSets"]
+        found = self._task_sets()
         named = {swap.blue_set: "Blue", swap.green_set: "Green"} if swap else {}
         weight = self.deployment.weight
         shares = {"Blue": 100.0 - weight, "Green": weight}

@@ -104,6 +104,6 @@ def _upload_archive(session: Session, repository: str, commit_id: str) -> Iterat
     except urllib.error.HTTPError as error:
         text = error.read().decode(errors="replace")
         code = "PermissionError" if error.code == 403 else "RevisionUnavailable"
-        raise ActionFailed(code, json.loads(text).get("Message", text)) from error
+        raise ActionFailed(code, json.loads(text).get("message", text)) from error
     with answer, kept(answer) as file:
         yield file

@@ -1,0 +1,114 @@
+"""The door's question to IAM, once a request: what is asked, which policies apply, what they decide.
+
+AWS page: "How AWS enforcement code logic evaluates requests to allow or deny access".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from labkit.cloud.iam import context, policies, resources, tags
+from labkit.cloud.iam.asked import Asked, asked
+from labkit.cloud.iam.asked.rows import PASS_ROLE
+from labkit.cloud.iam.context import Connection
+from labkit.cloud.iam.decision import decide, message
+from labkit.cloud.iam.found import finder
+from labkit.cloud.iam.principals import Caller
+from labkit.cloud.iam.statements import Request
+from labkit.cloud.shared.identity import Principal
+
+# What AWS's services do for themselves, by roles linked to them that no account can change
+_LINKED = {
+    "codebuild.amazonaws.com": {"cloudwatch:PutMetricData"},
+    "ecr.amazonaws.com": {"s3:GetObject"},  # of layers, which lie in a bucket of its own
+    "events.amazonaws.com": {"cloudwatch:PutMetricData"},
+    "elasticloadbalancing.amazonaws.com": {"cloudwatch:PutMetricData"},
+    "ecs.amazonaws.com": {
+        "elasticloadbalancing:DeregisterTargets",
+        "elasticloadbalancing:DescribeTargetGroupAttributes",
+        "elasticloadbalancing:DescribeTargetHealth",
+        "elasticloadbalancing:RegisterTargets",
+    },
+}
+
+
+class Denied(Exception):
+    """A request is not allowed; says so in AWS's sentence."""
+
+
+def authorize(
+    principal: Principal,
+    service: str,
+    operation: str,
+    parameters: Mapping[str, Any],
+    connection: Connection,
+) -> None:
+    """Ask IAM whether a principal may do this.
+
+    Args:
+        service: boto3's name of it.
+        operation: botocore's name of it, or codecommit's `GitPull` and `GitPush`.
+        parameters: as botocore's model of the operation names them.
+
+    Raises:
+        Denied: with AWS's sentence for the first question that is refused.
+    """
+    questions = asked(
+        service,
+        operation,
+        parameters,
+        account=principal.account_id,
+        region=connection.region,
+        find=finder(principal, connection.region),
+    )
+    if principal.service:
+        linked = _LINKED.get(principal.service, set())
+        questions = [one for one in questions if one.action not in linked]
+    if not questions:
+        return
+    caller = _caller(principal, connection.region)
+    of_caller = policies.of(principal)
+    known = context.of(principal, connection)
+    for one in questions:
+        at = resources.policy_of(one.resource, one.action)
+        account_id = at.account_id or resources.account_of(one.resource, principal.account_id)
+        if one.action == PASS_ROLE and account_id != principal.account_id:
+            raise Denied("Cross-account pass role is not allowed.")
+        request = Request(
+            caller,
+            one.action,
+            one.resource,
+            account_id,
+            _context(one, principal, known, account_id),
+        )
+        decision = decide(
+            request, replace(of_caller, resource=at.policy, grants=at.grants, of=at.of)
+        )
+        if not decision.allowed:
+            raise Denied(message(decision, request))
+
+
+def _caller(principal: Principal, region: str) -> Caller:
+    if principal.service:
+        name, _, domain = principal.service.partition(".")
+        return Caller(
+            principal.service, "", services=(principal.service, f"{name}.{region}.{domain}")
+        )
+    return Caller(principal.arn, principal.account_id, principal.role_arn)
+
+
+def _context(
+    asked: Asked, principal: Principal, known: Mapping[str, list[str]], account_id: str
+) -> context.Context:
+    def of_resource() -> Mapping[str, str]:
+        return tags.tags_of(asked.resource) or {}
+
+    tagged: dict[str, context.Tags] = {
+        "aws:resourcetag": of_resource,
+        f"{asked.action.partition(':')[0]}:resourcetag": of_resource,
+    }
+    if not principal.service:
+        tagged["aws:principaltag"] = lambda: context.principal_tags(principal)
+    return context.Context({**known, "aws:resourceaccount": [account_id], **asked.keys}, tagged)

@@ -1,0 +1,122 @@
+"""The values of the condition keys that a request has, beside those that its parameters tell.
+
+AWS page: "AWS global condition context keys".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from moto.iam.models import iam_backends
+
+from labkit.cloud.shared.identity import Principal
+
+EC2 = "ec2.amazonaws.com"
+Values = list[str]
+Tags = Callable[[], Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Connection:
+    """What is known of the request beside who asks and what for.
+
+    Args:
+        source_arn: the resource on whose behalf an AWS service asks for itself.
+        agent: the User-Agent header.
+    """
+
+    region: str
+    source_arn: str | None = None
+    agent: str = ""
+
+
+class Context(dict[str, Values]):
+    """Condition keys in lower case; the tags of the resource are looked up when a policy asks for them.
+
+    Args:
+        tagged: the beginnings of keys whose rest is a tag's name, and where the tags are.
+    """
+
+    def __init__(self, known: Mapping[str, Values], tagged: Mapping[str, Tags]) -> None:
+        super().__init__(known)
+        self._tagged = tagged
+
+    def get(self, key: str, default: object = None) -> object:  # type: ignore[override]
+        if key in self:
+            return self[key]
+        kind, _, name = key.partition("/")
+        if kind in self._tagged:
+            tags = {tag.lower(): value for tag, value in self._tagged[kind]().items()}
+            return [tags[name]] if name in tags else default
+        return default
+
+
+def of(principal: Principal, connection: Connection) -> dict[str, Values]:
+    """The keys of who asks, and how; those of the resource are `of_resource`'s."""
+    now = datetime.now(UTC)
+    known: dict[str, str | None] = {
+        "aws:currenttime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "aws:epochtime": str(int(now.timestamp())),
+        "aws:requestedregion": connection.region,
+        "aws:securetransport": "false",
+        "aws:useragent": connection.agent,
+        "aws:viaawsservice": "false",
+    }
+    if principal.service:
+        known |= {
+            "aws:principalisawsservice": "true",
+            "aws:principalservicename": principal.service,
+        }
+        if principal.service != EC2:  # "The confused deputy problem": EC2 says neither
+            source = connection.source_arn or ""
+            account = source.split(":")[4] if source.count(":") > 4 else ""
+            account = account or principal.account_id
+            known |= {"aws:sourcearn": source, "aws:sourceaccount": account}
+            known["aws:sourceowner"] = account
+    else:
+        known |= {
+            "aws:sourceip": "127.0.0.1",
+            "aws:principalaccount": principal.account_id,
+            "aws:principalarn": principal.role_arn or principal.arn,
+            "aws:principalisawsservice": "false",
+            **_of_identity(principal),
+        }
+    return {key: [value] for key, value in known.items() if value}
+
+
+def _of_identity(principal: Principal) -> dict[str, str | None]:
+    if principal.role_arn:
+        # a session knows at all whether there was MFA; a key pair for good does not
+        session = {"aws:principaltype": "AssumedRole", "aws:multifactorauthpresent": "false"}
+        role = _named("roles", principal.account_id, principal.role_arn.rpartition("/")[2])
+        session_name = principal.arn.rpartition("/")[2]
+        return {**session, "aws:userid": f"{role.id}:{session_name}" if role else None}
+    name = principal.arn.rpartition("/")[2]
+    user = _named("users", principal.account_id, name)
+    return {
+        "aws:principaltype": "User",
+        "aws:username": name,
+        "aws:userid": user.id if user else None,
+    }
+
+
+def principal_tags(principal: Principal) -> Mapping[str, str]:
+    """The tags of the user or the role who asks."""
+    name = (principal.role_arn or principal.arn).rpartition("/")[2]
+    if principal.role_arn:
+        role = _named("roles", principal.account_id, name)
+        tags = role.get_tags() if role else []
+    else:
+        user = _named("users", principal.account_id, name)
+        tags = (user.tags if user else None) or []
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
+def _named(kind: str, account_id: str, name: str) -> Any:
+    backend = iam_backends[account_id]["aws"]
+    if kind == "users":
+        return backend.users.get(name)
+    return next((role for role in backend.roles.values() if role.name == name), None)
