@@ -8,7 +8,7 @@ service) with its input, and what is expected of it:
     fails   the code of the error
     save    name -> JMESPath expression; `$name` stands for the value in later steps
     back    the reading operation that must give the input back, with its own input
-    as      the access key and secret of who asks, if it is not the learner
+    as      the access key and secret of who asks, and the token of a role's session; else the learner
 
 `$id` is the case's own. Where AWS wants JSON in a string the table has it as YAML.
 """
@@ -119,7 +119,7 @@ class Player:
 
     def call(self, service: str, operation: str, wanted: dict[str, Any]) -> dict[str, Any]:
         """The operation's answer, checked against its model; bodies as text."""
-        names = ("aws_access_key_id", "aws_secret_access_key")
+        names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
         credentials = dict(zip(names, self._filled(self._credentials), strict=False))
         client = self.aws.client(service, **credentials)
         model = client.meta.service_model.operation_model(operation)
