@@ -105,10 +105,18 @@ def _with_policies() -> dict[str, Any]:
         TopicArn=topic, AttributeName="Policy", AttributeValue=policy("sns:Publish", topic)
     )
     sns.create_topic(Name="plain")
+    shared = sns.create_topic(Name="shared")["TopicArn"]
+    sns.add_permission(
+        TopicArn=shared, Label="release", AWSAccountId=[OTHER], ActionName=["Publish"]
+    )
     sqs.create_queue(
         QueueName="orders", Attributes={"Policy": policy("sqs:SendMessage")}, tags=TAGS
     )
     sqs.create_queue(QueueName="plain")
+    url = sqs.create_queue(QueueName="shared")["QueueUrl"]
+    sqs.add_permission(
+        QueueUrl=url, Label="release", AWSAccountIds=[OTHER], Actions=["SendMessage"]
+    )
     for name in ("shop/web", "plain"):
         ecr.create_repository(repositoryName=name, tags=UPPER)
     without = json.loads(policy("ecr:BatchGetImage"))
