@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from labkit.cloud.shared.bodies import Body
 
+RESULT = "application/x-git-receive-pack-result"
 _FLUSH = b"0000"
 _MOST_HEAD = 1 << 20  # bytes; a thousand references are a tenth of it
 _BAND_OF_RESULT = b"\x01"

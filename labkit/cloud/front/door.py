@@ -190,39 +190,21 @@ class Door:
             raise plainly(error.message, 401, WWW_Authenticate=challenge) from error
 
         def answer(body: Body) -> Response:
-            operation = (
-                "GitPush" if "git-receive-pack" in environ["QUERY_STRING"] + path else "GitPull"
-            )
+            push = "git-receive-pack" in environ["QUERY_STRING"] + path
+            operation, refused = "GitPush" if push else "GitPull", None
             try:
-                response = self._git_allowed(environ, principal, repository, operation, body)
+                refused = _refused_to_git(environ, principal, repository, operation, body)
+                response = (
+                    refused.response if refused else self.git(environ, principal, repository, body)
+                )
             except Exception as error:
                 _report(f"codecommit:{operation}", error)
                 response = Response(f"{operation} could not be done: {error!r}\n", 400)
-            self._record("codecommit", operation, region, principal, environ, response.status_code)
+            status, failure = response.status_code, refused.error if refused else None
+            self._record("codecommit", operation, region, principal, environ, status, failure)
             return response
 
         return Visit(_spool(environ, limits.of_push(), _refuse_push), answer, _refuse_push)
-
-    def _git_allowed(
-        self, environ: Environ, principal: Principal, repository: str, operation: str, body: Body
-    ) -> Response:
-        asked: dict[str, Any] = {"repositoryName": repository}
-        push = None
-        if environ["PATH_INFO"].endswith("/git-receive-pack"):
-            try:
-                push = pushes.read(body, environ.get("HTTP_CONTENT_ENCODING", ""))
-            except ValueError as error:
-                return Response(f"Not a push: {error}\n", 400)
-            asked["references"] = list(push.references)
-        try:
-            region = runtime.current().region
-            _authorize(principal, "codecommit", operation, asked, region, environ)
-        except AWSError as error:
-            if push is None:
-                return Response(f"{error.message}\n", 403)
-            result = "application/x-git-receive-pack-result"
-            return Response(push.refused(error.message), content_type=result)
-        return self.git(environ, principal, repository, body)
 
     def _record(
         self,
@@ -327,6 +309,39 @@ def _sink(
         raise Refused(lambda environ: refuse_body(too_large(most)))
     chain = Chain(signed, principal) if FORMS[claimed] else None
     return Chunks(_spool({}, most, refuse_body, sums), int(length), chain)
+
+
+@dataclass(frozen=True)
+class _RefusedToGit:
+    """What a git client is told instead, and why."""
+
+    response: Response
+    error: ServiceException | None = None
+
+
+def _refused_to_git(
+    environ: Environ, principal: Principal, repository: str, operation: str, body: Body
+) -> _RefusedToGit | None:
+    """Whether IAM refuses what a git client asks for; a push that names its references is answered as one.
+
+    AWS page: "Limit pushes and merges to branches in AWS CodeCommit".
+    """
+    asked: dict[str, Any] = {"repositoryName": repository}
+    push = None
+    if environ["PATH_INFO"].endswith("/git-receive-pack"):
+        try:
+            push = pushes.read(body, environ.get("HTTP_CONTENT_ENCODING", ""))
+        except ValueError as error:
+            return _RefusedToGit(Response(f"Not a push: {error}\n", 400))
+        asked["references"] = list(push.references)
+    try:
+        _authorize(principal, "codecommit", operation, asked, runtime.current().region, environ)
+    except AWSError as error:
+        if push is None:
+            return _RefusedToGit(Response(f"{error.message}\n", 403), error)
+        told = Response(push.refused(error.message), content_type=pushes.RESULT)
+        return _RefusedToGit(told, error)
+    return None
 
 
 def _authorize(
