@@ -102,9 +102,11 @@ def find(access_key_id: str) -> Principal | None:
     for account_id, account in list(iam_backends.items()):
         user_key = account["aws"].access_keys.get(access_key_id)
         if user_key is not None and user_key.user_name:
-            if user_key.status != "Active":
+            # the name is the one that the user had when the key was made
+            users = list(account["aws"].users.values())
+            user = next((one for one in users if user_key in one.access_keys), None)
+            if user is None or user_key.status != "Active":
                 return None
-            user = account["aws"].users[user_key.user_name]
             return Principal(user.arn, account_id, access_key_id, user_key.secret_access_key)
     role = assumed_role(access_key_id)
     if role is None or role.expiration.replace(tzinfo=UTC) < datetime.now(UTC):
