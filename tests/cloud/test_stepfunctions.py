@@ -227,3 +227,21 @@ def test_an_event_starts_an_execution_and_its_states_are_events(machines: Machin
     eventually(told)
     assert seen["RUNNING"]["stopDate"] is None
     assert json.loads(seen["SUCCEEDED"]["output"]) == {"from": "a rule"}
+
+
+def test_an_answer_before_the_first_heartbeat_is_heard() -> None:
+    """In the process: who answers so early is rare, and the execution would wait for ever."""
+    from moto.stepfunctions.parser.asl.eval.callback.callback import (
+        CallbackEndpoint,
+        CallbackOutcomeSuccess,
+    )
+
+    from labkit.cloud import stepfunctions
+
+    with pytest.MonkeyPatch.context() as patch:
+        heartbeats = CallbackEndpoint.setup_heartbeat_endpoint
+        patch.setattr(CallbackEndpoint, "setup_heartbeat_endpoint", heartbeats)
+        stepfunctions._hear_what_came_early()
+        waiting = CallbackEndpoint("token")
+        waiting.notify(CallbackOutcomeSuccess("token", "{}"))
+        assert waiting.setup_heartbeat_endpoint(1).clear_and_wait()

@@ -27,8 +27,27 @@ def start() -> None:
     from labkit.cloud.stepfunctions import executions, machines, tasks
 
     _scale_waits()
+    _hear_what_came_early()
     for part in (tasks, machines, executions):
         part.start()
+
+
+def _hear_what_came_early() -> None:
+    """A task with heartbeats waits for the next one; what answered its token before ends it, too.
+
+    Who gets the token may answer as soon as the call that carries it is made, before moto listens.
+    """
+    from moto.stepfunctions.parser.asl.eval.callback.callback import CallbackEndpoint
+
+    listen = CallbackEndpoint.setup_heartbeat_endpoint
+
+    def listening(self: Any, heartbeat_seconds: int) -> Any:
+        endpoint = listen(self, heartbeat_seconds)
+        if self.get_outcome() is not None:
+            endpoint.notify()  # type: ignore[no-untyped-call]
+        return endpoint
+
+    CallbackEndpoint.setup_heartbeat_endpoint = listening  # type: ignore[method-assign]
 
 
 def _scale_waits() -> None:
