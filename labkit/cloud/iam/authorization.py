@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from labkit.cloud.iam import context, policies, resources, tags
+from labkit.cloud.iam import context, policies, resources, state, tags
 from labkit.cloud.iam.asked import Asked, asked
 from labkit.cloud.iam.asked.rows import PASS_ROLE
 from labkit.cloud.iam.context import Connection
@@ -69,11 +69,12 @@ def authorize(
     if not questions:
         return
     caller = _caller(principal, connection.region)
-    of_caller = policies.of(principal)
-    known = context.of(principal, connection)
+    identity = state.identity(principal)
+    of_caller = policies.of(principal, identity)
+    known = context.of(principal, identity, connection)
     for one in questions:
         at = resources.policy_of(one.resource, one.action)
-        account_id = at.account_id or resources.account_of(one.resource, principal.account_id)
+        account_id = at.account_id or principal.account_id
         if one.action == PASS_ROLE and account_id != principal.account_id:
             raise Denied("Cross-account pass role is not allowed.")
         request = Request(
@@ -105,10 +106,13 @@ def _context(
     def of_resource() -> Mapping[str, str]:
         return tags.tags_of(asked.resource) or {}
 
+    def of_principal() -> Mapping[str, str]:
+        return tags.tags_of(principal.role_arn or principal.arn) or {}
+
     tagged: dict[str, context.Tags] = {
         "aws:resourcetag": of_resource,
         f"{asked.action.partition(':')[0]}:resourcetag": of_resource,
     }
     if not principal.service:
-        tagged["aws:principaltag"] = lambda: context.principal_tags(principal)
+        tagged["aws:principaltag"] = of_principal
     return context.Context({**known, "aws:resourceaccount": [account_id], **asked.keys}, tagged)

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from moto.iam.models import iam_backends
-
 from labkit.cloud.shared.identity import Principal
 
 EC2 = "ec2.amazonaws.com"
@@ -54,8 +52,12 @@ class Context(dict[str, Values]):
         return default
 
 
-def of(principal: Principal, connection: Connection) -> dict[str, Values]:
-    """The keys of who asks, and how; those of the resource are `of_resource`'s."""
+def of(principal: Principal, identity: Any | None, connection: Connection) -> dict[str, Values]:
+    """The keys of who asks, and how; those of the resource are the caller's to add.
+
+    Args:
+        identity: `state.identity` of the principal.
+    """
     now = datetime.now(UTC)
     known: dict[str, str | None] = {
         "aws:currenttime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -82,41 +84,15 @@ def of(principal: Principal, connection: Connection) -> dict[str, Values]:
             "aws:principalaccount": principal.account_id,
             "aws:principalarn": principal.role_arn or principal.arn,
             "aws:principalisawsservice": "false",
-            **_of_identity(principal),
+            **_of_identity(principal, identity),
         }
     return {key: [value] for key, value in known.items() if value}
 
 
-def _of_identity(principal: Principal) -> dict[str, str | None]:
+def _of_identity(principal: Principal, identity: Any | None) -> dict[str, str | None]:
+    unique, name = identity.id if identity else None, principal.arn.rpartition("/")[2]
     if principal.role_arn:
         # a session knows at all whether there was MFA; a key pair for good does not
         session = {"aws:principaltype": "AssumedRole", "aws:multifactorauthpresent": "false"}
-        role = _named("roles", principal.account_id, principal.role_arn.rpartition("/")[2])
-        session_name = principal.arn.rpartition("/")[2]
-        return {**session, "aws:userid": f"{role.id}:{session_name}" if role else None}
-    name = principal.arn.rpartition("/")[2]
-    user = _named("users", principal.account_id, name)
-    return {
-        "aws:principaltype": "User",
-        "aws:username": name,
-        "aws:userid": user.id if user else None,
-    }
-
-
-def principal_tags(principal: Principal) -> Mapping[str, str]:
-    """The tags of the user or the role who asks."""
-    name = (principal.role_arn or principal.arn).rpartition("/")[2]
-    if principal.role_arn:
-        role = _named("roles", principal.account_id, name)
-        tags = role.get_tags() if role else []
-    else:
-        user = _named("users", principal.account_id, name)
-        tags = (user.tags if user else None) or []
-    return {tag["Key"]: tag["Value"] for tag in tags}
-
-
-def _named(kind: str, account_id: str, name: str) -> Any:
-    backend = iam_backends[account_id]["aws"]
-    if kind == "users":
-        return backend.users.get(name)
-    return next((role for role in backend.roles.values() if role.name == name), None)
+        return {**session, "aws:userid": f"{unique}:{name}" if unique else None}
+    return {"aws:principaltype": "User", "aws:username": name, "aws:userid": unique}

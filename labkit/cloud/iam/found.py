@@ -168,11 +168,11 @@ def _task_definition_roles(at: _Place, named: str) -> list[str] | None:
 
 
 def _user(at: _Place, name: str) -> Any:
-    return at.kept("iam", "users").get(name)
+    return state.user(at.principal.account_id, name)
 
 
 def _role(at: _Place, name: str) -> Any:
-    return next((one for one in at.all("iam", "roles") if one.name == name), None)
+    return state.role(at.principal.account_id, name)
 
 
 def _profile(at: _Place, name_or_arn: str) -> Any:

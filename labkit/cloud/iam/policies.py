@@ -17,16 +17,17 @@ from labkit.cloud.iam.statements import Policy
 from labkit.cloud.shared.identity import Principal, assumed_role
 
 
-def of(principal: Principal) -> Policies:
-    """The policies by their kind."""
-    backend = iam_backends[principal.account_id]["aws"]
-    name = (principal.role_arn or principal.arn).rpartition("/")[2]
-    if principal.role_arn is None:
-        user = backend.users.get(name)
-        return Policies(() if user is None else tuple(_of_user(backend, user)))
-    role = next((one for one in backend.roles.values() if one.name == name), None)
-    if role is None:
+def of(principal: Principal, identity: Any | None) -> Policies:
+    """The policies by their kind.
+
+    Args:
+        identity: `state.identity` of the principal.
+    """
+    if identity is None:
         return Policies()
+    backend, role = iam_backends[principal.account_id]["aws"], identity
+    if principal.role_arn is None:
+        return Policies(tuple(_of_user(backend, identity)))
     boundary = None
     if role.permissions_boundary_arn:
         known = backend.managed_policies.get(role.permissions_boundary_arn)

@@ -74,16 +74,6 @@ def policy_of(arn: str, action: str) -> ResourcePolicies:
     return ResourcePolicies(policy, account_id=account_id)
 
 
-def account_of(arn: str, default: str) -> str:
-    """The account that a resource is in.
-
-    Args:
-        default: whose it is where nothing says: `*`, a bucket that is not there, what is AWS's own.
-    """
-    found = state.parsed(arn)
-    return (found and _account(found)) or default
-
-
 def _account(arn: Arn) -> str | None:
     if arn.service == "s3":
         backend = state.of_bucket(arn.kind)

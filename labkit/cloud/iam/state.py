@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from labkit.cloud.shared.identity import Principal
+
 # where moto keeps a service, by what its ARNs say, unless it is in `moto.SERVICE.models.SERVICE_backends`
 _PLACES = {
     "elasticloadbalancing": ("moto.elbv2.models", "elbv2_backends"),
@@ -76,6 +78,23 @@ def at(arn: Arn) -> Any | None:
 def kept(arn: Arn, attribute: str) -> Any:
     """What a service keeps there by its names."""
     return getattr(at(arn), attribute, {})
+
+
+def user(account_id: str, name: str) -> Any | None:
+    """The user of that name."""
+    return getattr(backend("iam", account_id, ""), "users", {}).get(name)
+
+
+def role(account_id: str, name: str) -> Any | None:
+    """The role of that name; moto keeps them by their ids."""
+    known = getattr(backend("iam", account_id, ""), "roles", {})
+    return next((one for one in list(known.values()) if one.name == name), None)
+
+
+def identity(principal: Principal) -> Any | None:
+    """The user who asks, or the role whose session asks; None of a service, or if it is gone."""
+    look, arn = (role, principal.role_arn) if principal.role_arn else (user, principal.arn)
+    return look(principal.account_id, arn.rpartition("/")[2])
 
 
 def of_bucket(name: str) -> Any | None:

@@ -56,8 +56,7 @@ def _tags_in_iam(arn: Arn) -> Any:
     name = arn.rest.rpartition("/")[2]
     match arn.kind:
         case "role":
-            roles = list(state.kept(arn, "roles").values())
-            return next((one.tags for one in roles if one.name == name), None)
+            return getattr(state.role(arn.account_id, name), "tags", None)
         case "user":
             return _tagger()(arn)
         case "policy":
