@@ -55,6 +55,13 @@ class Aws:
         mine = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         return {**mine, **launcher.environment(self.description)}
 
+    def set_environment(self, patch: pytest.MonkeyPatch) -> None:
+        """Set this process's environment as `labkit env` sets it."""
+        for name, value in launcher.environment(self.description).items():
+            patch.setenv(name, value)
+        for name in launcher.UNSET:
+            patch.delenv(name, raising=False)
+
     def client(self, service: str, **credentials: str) -> Any:
         """A boto3 client with the learner's keys, or with those given."""
         if credentials:
@@ -172,8 +179,5 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
 @pytest.fixture
 def lab_environment(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
     """The shared lab, with this process's environment set as `labkit env` sets it."""
-    for name, value in launcher.environment(aws.description).items():
-        monkeypatch.setenv(name, value)
-    for name in launcher.UNSET:
-        monkeypatch.delenv(name, raising=False)
+    aws.set_environment(monkeypatch)
     return aws

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 from tests.conftest import Aws
+from tests.roles import document
 
 ACCOUNT = "123456789012"
 
@@ -20,10 +20,6 @@ def allow(
 
 def deny(actions: str | list[str], resources: str | list[str] = "*", **more: Any) -> dict[str, Any]:
     return {**allow(actions, resources, **more), "Effect": "Deny"}
-
-
-def document(*statements: dict[str, Any]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,9 @@ def user(aws: Aws, *statements: dict[str, Any]) -> Identity:
     iam, name = aws.client("iam"), f"u-{uuid4().hex[:8]}"
     arn = iam.create_user(UserName=name)["User"]["Arn"]
     if statements:
-        iam.put_user_policy(UserName=name, PolicyName="own", PolicyDocument=document(*statements))
+        iam.put_user_policy(
+            UserName=name, PolicyName="own", PolicyDocument=document(list(statements))
+        )
     key = iam.create_access_key(UserName=name)["AccessKey"]
     return Identity(aws, name, arn, _keys(key))
 
@@ -61,7 +59,9 @@ def role(aws: Aws, *statements: dict[str, Any], trust: Any = None, **more: Any) 
     trusting = trust or {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"}
     made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(trusting), **more)
     if statements:
-        iam.put_role_policy(RoleName=name, PolicyName="own", PolicyDocument=document(*statements))
+        iam.put_role_policy(
+            RoleName=name, PolicyName="own", PolicyDocument=document(list(statements))
+        )
     return str(made["Role"]["Arn"])
 
 

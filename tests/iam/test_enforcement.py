@@ -16,9 +16,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import Aws
-from tests.iam.identities import ACCOUNT, allow, deny, document, role, session, user
+from tests.iam.identities import ACCOUNT, allow, deny, role, session, user
+from tests.roles import EVERYTHING, document
 
-EVERYTHING = allow("*")
 # service, operation, parameters, action, resource, AWS's code
 REFUSED: list[tuple[str, str, dict[str, Any], str, str, str]] = [
     ("codebuild", "start_build", {"projectName": "shop"}, "codebuild:StartBuild", f"arn:aws:codebuild:us-east-1:{ACCOUNT}:project/shop", "AccessDeniedException"),

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from labkit import observe
-from labkit.cloud.front import launcher
 from labkit.lab import Lab
 from labkit.observe.builds import PHASES
 from labkit.provision import artifacts, build, roles, tear_down
@@ -25,10 +24,7 @@ JUNIT = (
 def lab(aws: Any) -> Iterator[Lab]:
     """A project that runs what it is handed, with the roles and the log of the lessons."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in launcher.environment(aws.description).items():
-            patch.setenv(name, value)
-        for name in launcher.UNSET:
-            patch.delenv(name, raising=False)
+        aws.set_environment(patch)
         lab = Lab("tables")
         roles.create_roles(lab)
         artifacts.create_bucket(lab)

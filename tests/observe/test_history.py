@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from labkit import observe, provision
-from labkit.cloud.front import launcher
 from labkit.lab import Lab
 from labkit.provision import deploy, pipeline, source
 from tests.waiting import eventually
@@ -32,10 +31,7 @@ class History:
 def history(aws: Any) -> Iterator[History]:
     """One lab in which a first release, two broken ones and a refused one have happened."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in launcher.environment(aws.description).items():
-            patch.setenv(name, value)
-        for name in launcher.UNSET:
-            patch.delenv(name, raising=False)
+        aws.set_environment(patch)
         lab = Lab("history")
         provision.provision(lab)
         first = observe.wait_for_execution(lab).execution_id

@@ -16,8 +16,7 @@ from tests.conftest import Aws
 def lab(aws: Aws) -> Iterator[Lab]:
     """A pipeline whose stages ask a person, one after the other."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in aws.env.items():
-            patch.setenv(name, value)
+        aws.set_environment(patch)
         lab = Lab("waiting")
         provision(lab, until="artifacts")
         declared = pipeline.declaration(lab)

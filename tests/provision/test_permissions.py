@@ -76,11 +76,10 @@ class Trail:
         return [one for one in records if "is not authorized" in one.get("errorMessage", "")]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(aws: Aws) -> Iterator[Lab]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in aws.env.items():
-            patch.setenv(name, value)
+        aws.set_environment(patch)
         lab = Lab("exact")
         provision(lab)
         observe.wait_for_execution(lab, until=lambda now: now.over)

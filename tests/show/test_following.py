@@ -11,7 +11,6 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 
 from labkit import observe, provision, show
-from labkit.cloud.front import launcher
 from labkit.lab import Lab
 from labkit.provision import pipeline, source
 
@@ -21,8 +20,7 @@ pytestmark = pytest.mark.slow  # whole releases
 @pytest.fixture(scope="module")
 def lab(aws: Any) -> Iterator[Lab]:
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in launcher.environment(aws.description).items():
-            patch.setenv(name, value)
+        aws.set_environment(patch)
         lab = Lab("shown")
         provision.provision(lab, until="deploy")
         pipeline.create_pipeline(lab, approval=True)
