@@ -96,6 +96,18 @@ def test_a_build_sees_aws_directories_and_writes_only_its_own(bench: Any, tmp_pa
     assert not {"lab.json", "trail.jsonl", "logs"} & set(log)
 
 
+@isolated
+def test_a_build_sees_no_other_builds_credentials(bench: Any) -> None:
+    victim = bench.codebuild.start_build(
+        projectName=bench.project(source=spec("echo here I am", "sleep 300"))
+    )["build"]
+    bench.wait_for_log(victim, "here I am")
+    look = "cat /proc/[0-9]*/environ | tr '\\0' '\\n' | grep ^AWS_SESSION_TOKEN= | sort -u | wc -l"
+    nosy = bench.run(bench.project(source=spec(look, "ls -d /codebuild/output/src* | wc -l")))
+    bench.codebuild.stop_build(id=victim["id"])
+    assert bench.log(nosy).count("1") == 2, bench.log(nosy)  # its own, and nobody else's
+
+
 def test_what_programs_of_node_compile_is_there_for_the_next_build(bench: Any) -> None:
     # "module.enableCompileCache()" in Node's documentation: below the directory for temporary files
     build = bench.run(bench.project(source=spec('echo kept >"$TMPDIR/node-compile-cache/mine"')))

@@ -28,6 +28,7 @@ from labkit.cloud.shared.log_streams import LONGEST_EVENT, LineFile, install
 logger = logging.getLogger(__name__)
 
 _MASK = b"***"
+_OPENING_SECONDS = 30
 
 
 class BuildLog:
@@ -43,6 +44,7 @@ class BuildLog:
         self._pending = b""  # the line that has no end yet
         self._lock = threading.RLock()
         self._opening: threading.Thread | None = None
+        self._refused: ClientError | None = None
 
     def open(
         self,
@@ -54,9 +56,7 @@ class BuildLog:
         first: str,
         failed: Callable[[Exception], object],
     ) -> None:
-        """Show the log in CloudWatch Logs, from a thread of its own.
-
-        A role that may not write logs does not fail the build: it only leaves no log.
+        """Show the log in CloudWatch Logs, from a thread of its own: `opened` says how it went.
 
         Args:
             first: the build agent's first line; a stream is shown by its first event.
@@ -67,7 +67,11 @@ class BuildLog:
         def show() -> None:
             try:
                 client = session.client("logs")
-                _create(client, group, stream)
+                try:
+                    _create(client, group, stream)
+                except ClientError as error:
+                    self._refused = error
+                    return
                 install(group, stream, self.file, account=account, region=session.region)
                 event = {"timestamp": self.file.time_at(0), "message": first}
                 client.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
@@ -75,6 +79,12 @@ class BuildLog:
                 logger.warning("no log for %s/%s: %s", group, stream, error)
 
         self._opening = threads.start(show, name=f"log {stream}", failed=failed)
+
+    def opened(self) -> ClientError | None:
+        """Return when the stream is there; the error if CloudWatch Logs refused it."""
+        if self._opening is not None:
+            self._opening.join(timeout=_OPENING_SECONDS)
+        return self._refused
 
     def mask(self, values: Iterable[str]) -> None:
         """Show `***` in place of these values from now on."""
@@ -125,8 +135,7 @@ class BuildLog:
     def close(self) -> None:
         """Return when the log can be read in CloudWatch Logs."""
         self.end_line()
-        if self._opening is not None:
-            self._opening.join(timeout=30)
+        self.opened()
         self.file.close()
 
     def _append(self, data: bytes, start: int = 0, end: int | None = None) -> None:

@@ -128,13 +128,14 @@ class Runner:
             return
         with self._phase("DOWNLOAD_SOURCE") as phase:
             self.prepared = prepare(self.build, session, self.directory, self.log, self._write)
+            self._check_log()
             if self.prepared is not None:
                 self.build.on_halt(self.prepared.kill)
                 Cache(self.build, self.prepared, session, self.log.agent).restore()
                 self._tell_of_phases(self.prepared.spec)
                 # AWS would have failed here, or run another version: nobody is to miss it
                 phase.note = "; ".join(self.prepared.replaced)
-        if self.prepared is not None:
+        if self.prepared is not None and phase.status == "SUCCEEDED":
             with disk.watched(self.build, self.prepared, self.log.agent):
                 self._commands(self.prepared.spec)
             self._upload(session, self.prepared)
@@ -199,6 +200,22 @@ class Runner:
         self._tell_of_environment()
         self.log.agent("Waiting for agent ping")
         return session
+
+    def _check_log(self) -> None:
+        """A role that may make no log stream ends the build before any command of it runs.
+
+        AWS's words are those of public reports, which do not say in which phase (unsettled).
+
+        Raises:
+            PhaseFailed: CloudWatch Logs refused.
+        """
+        if refused := self.log.opened():
+            role, message = self.build.settings["serviceRole"], refused.response["Error"]["Message"]
+            raise PhaseFailed(
+                "ACCESS_DENIED",
+                f"Service role {role} does not allow AWS CodeBuild to create Amazon CloudWatch Logs "
+                f"log streams for build {self.build.arn}. Error message: {message}",
+            )
 
     def _tell_of_environment(self) -> None:
         environment = self.build.settings["environment"]
