@@ -1,4 +1,4 @@
-"""KMS keys that cannot be used: moto's keys are asked for their state before they work.
+"""KMS keys that cannot be used, or are named by their ARNs: moto's keys are asked before they work.
 
 AWS page: "Key states of AWS KMS keys" in the AWS KMS Developer Guide.
 """
@@ -14,12 +14,15 @@ from moto.kms.models import KmsBackend
 from labkit.cloud.shared.service import AWSError, named
 
 _USES = ("encrypt", "sign", "verify", "generate_mac")
+_CHANGES = ("disable_key", "enable_key", "cancel_key_deletion", "schedule_key_deletion")
 
 
 def start() -> None:
     """Have the state of a key decide: called once, when the local AWS starts."""
     for name in _USES:
         _ask_first(name)
+    for name in _CHANGES:
+        _take_arns(name)
     decrypt, verify = KmsBackend.decrypt, KmsBackend.verify
 
     @wraps(decrypt)
@@ -50,6 +53,16 @@ def _ask_first(name: str) -> None:
         return original(self, *arguments, **keywords)
 
     setattr(KmsBackend, name, asked)
+
+
+def _take_arns(name: str) -> None:
+    original = getattr(KmsBackend, name)
+
+    @wraps(original)
+    def of_key(self: Any, key_id: str, *arguments: Any, **keywords: Any) -> Any:
+        return original(self, self.get_key_id(key_id), *arguments, **keywords)
+
+    setattr(KmsBackend, name, of_key)
 
 
 def _check(backend: KmsBackend, key_id: str) -> None:

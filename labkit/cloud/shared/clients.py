@@ -1,7 +1,8 @@
 """boto3 clients that act as a service's role: the way every engine of the lab reaches AWS (R4).
 
 A role is assumed through the door, by the service's own principal, once an hour for each resource
-on whose behalf it acts; clients are kept as long as the credentials hold.
+on whose behalf it acts, and again when its trust policy has changed; clients are kept as long as the
+credentials hold.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Session:
         return {name: value for name, value in found.items() if value}
 
 
-_Key = tuple[str, str, str, str | None]
+_Key = tuple[str, str, str, str | None, object]
 _sessions: dict[_Key, Session] = {}
 
 
@@ -119,7 +120,7 @@ def assume_role(
 
     AWS page: "AssumeRole" in the STS API Reference.
     """
-    key = (service, role_arn, session_name, source_arn)
+    key = (service, role_arn, session_name, source_arn, identity.trust(role_arn))
     if known := _kept(key, valid_for):
         return known
     sts = as_service(service, region).client("sts")
@@ -178,7 +179,7 @@ def chain_role(
     Raises:
         botocore.exceptions.ClientError: `AccessDenied`.
     """
-    key = (session.access_key_id, role_arn, session_name, source_arn)
+    key = (session.access_key_id, role_arn, session_name, source_arn, identity.trust(role_arn))
     if known := _kept(key, _VALID_FOR_SECONDS):
         return known
     answer = session.client("sts").assume_role(RoleArn=role_arn, RoleSessionName=session_name)
@@ -194,7 +195,7 @@ def chain_role(
 
 def as_service(service: str, region: str) -> Session:
     """Act as the service principal itself."""
-    key = (service, "", "", region)
+    key = (service, "", "", region, None)
     with _lock:
         if key not in _sessions:
             own = identity.service_principal(service, runtime.current().account_id)
@@ -202,9 +203,3 @@ def as_service(service: str, region: str) -> Session:
             session.expires = float("inf")
             _sessions[key] = session
         return _sessions[key]
-
-
-def forget() -> None:
-    """Drop all sessions; what was deleted and made again must be assumed again."""
-    with _lock:
-        _sessions.clear()

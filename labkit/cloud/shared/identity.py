@@ -12,6 +12,7 @@ import string
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from moto.iam.models import iam_backends
 from moto.sts.models import AssumedRole, sts_backends
@@ -93,6 +94,16 @@ def service_principal(service: str, account_id: str) -> Principal:
 def remember_session(access_key_id: str, service: str, source_arn: str | None) -> None:
     """Note which service assumed the role that this temporary key belongs to."""
     _sessions[access_key_id] = (service, source_arn)
+
+
+def trust(role_arn: str) -> tuple[str, str] | None:
+    """What a session of a role stands on: the role's id and its trust policy; None if it is not there."""
+    account_id = (role_arn.split(":") + [""] * 5)[4]
+    regions: Any = iam_backends.get(account_id, {})
+    for role in list(regions["aws"].roles.values()) if "aws" in regions else []:
+        if role.arn == role_arn:
+            return role.id, role.assume_role_policy_document
+    return None
 
 
 def find(access_key_id: str) -> Principal | None:
