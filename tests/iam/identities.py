@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -30,9 +30,12 @@ class Identity:
     name: str
     arn: str
     keys: dict[str, str]
+    _clients: dict[str, Any] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
-        return self.aws.client(service, **self.keys)
+        if service not in self._clients:
+            self._clients[service] = self.aws.client(service, **self.keys)
+        return self._clients[service]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -65,10 +68,12 @@ def role(aws: Aws, *statements: dict[str, Any], trust: Any = None, **more: Any) 
     return str(made["Role"]["Arn"])
 
 
-def session(aws: Aws, role_arn: str, by: Identity | None = None, **more: Any) -> Identity:
+def session(
+    aws: Aws, role_arn: str, by: Identity | None = None, name: str = "me", **more: Any
+) -> Identity:
     """A session of a role, assumed by the learner or by somebody else."""
     sts = by.client("sts") if by else aws.client("sts")
-    made = sts.assume_role(RoleArn=role_arn, RoleSessionName="me", **more)
+    made = sts.assume_role(RoleArn=role_arn, RoleSessionName=name, **more)
     keys = {**_keys(made["Credentials"]), "aws_session_token": made["Credentials"]["SessionToken"]}
     return Identity(aws, role_arn.rpartition("/")[2], made["AssumedRoleUser"]["Arn"], keys)
 

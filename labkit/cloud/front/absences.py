@@ -13,6 +13,7 @@ from moto.autoscaling.models import AutoScalingBackend
 from moto.ecs.models import EC2ContainerServiceBackend
 from moto.iam.exceptions import DeleteConflictException
 from moto.iam.models import IAMBackend
+from moto.iam.policy_validation import BaseIAMPolicyValidator
 
 from labkit.cloud.shared.service import AWSError
 
@@ -76,6 +77,27 @@ def _of_policies() -> None:
         delete(self, policy_arn)
 
     IAMBackend.delete_policy = delete_policy  # type: ignore[method-assign]
+    check = BaseIAMPolicyValidator._validate_condition_syntax
+
+    def check_condition(statement: dict[str, Any]) -> None:
+        """Take a number for a value, as "Grammar of the IAM JSON policy language" does."""
+        block = statement.get("Condition")
+        if isinstance(block, dict):
+            block = {
+                operator: {
+                    key: str(value) if isinstance(value, int | float) else value
+                    for key, value in keys.items()
+                }
+                if isinstance(keys, dict)
+                else keys
+                for operator, keys in block.items()
+            }
+            statement = {**statement, "Condition": block}
+        check(statement)
+
+    BaseIAMPolicyValidator._validate_condition_syntax = staticmethod(  # type: ignore[method-assign]
+        check_condition
+    )
 
 
 def of_parameters() -> None:
