@@ -51,6 +51,11 @@ def test_a_signed_request_is_answered(aws: Any) -> None:
     assert status == 200
 
 
+def test_an_operation_of_any_name_is_refused_in_awss_form(aws: Any) -> None:
+    status, text = send(aws, *signed(aws, "List:Repositories:", {}))
+    assert (status, json.loads(text)["__type"]) == (400, "UnknownOperationException")
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -48,7 +48,7 @@ def condition_keys(action: str, resource_type: str) -> frozenset[str]:
 
 @cache
 def _action(action: str) -> Any:
-    service, name = action.split(":")
+    service, _, name = action.partition(":")
     if not _IAM.actions.action_exists(service, name):
         return None
     return _IAM.actions.get_action_details(service, name)
