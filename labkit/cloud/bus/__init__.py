@@ -16,7 +16,7 @@ import queue
 import threading
 import time
 import uuid
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +28,8 @@ from jsonpath_ng.ext.parser import parse
 from moto.events.models import Rule, events_backends
 from moto.events.utils import EventTemplateParser
 
-from labkit.cloud.bus import patterns
+from labkit.cloud.bus import patterns, senders
+from labkit.cloud.bus.lines import Lines
 from labkit.cloud.shared import clients, runtime, threads
 
 EVENTS = "events.amazonaws.com"
@@ -88,7 +89,6 @@ class Changes:
 
 changes = Changes()
 _events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-_calls = threads.Queue(8, "eventbridge-target")
 
 
 @dataclass(frozen=True)
@@ -128,43 +128,13 @@ class _Call:
         cloudwatch.put_metric_data(Namespace="AWS/Events", MetricData=[{**metric, **named}])
 
 
-class _Lines:
-    """Calls each target for one event after the other, and different targets side by side.
-
-    EventBridge promises no order; a learner who reads a queue sees events as they happened.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: dict[str, deque[_Call]] = {}
-
-    def add(self, target: str, call: _Call) -> None:
-        """Call when all that was added before for that target has been called."""
-        with self._lock:
-            line = self._waiting.get(target)
-            if line is not None:
-                line.append(call)
-                return
-            self._waiting[target] = deque([call])
-        _calls.add(partial(self._serve, target), failed=call.not_delivered)
-
-    def _serve(self, target: str) -> None:
-        while True:
-            with self._lock:
-                line = self._waiting[target]
-                if not line:
-                    del self._waiting[target]
-                    return
-                call = line.popleft()
-            threads.attempt(call.make, name=f"target {target}", failed=call.not_delivered)
-
-
-_lines = _Lines()
+_lines = Lines(8, "eventbridge-target")
 
 
 def start() -> None:
     """Start the worker that matches rules, and take moto's own PutEvents through it too."""
     patterns.start(_TARGETS)
+    senders.start()
     Rule.send_to_targets = _send_to_targets  # type: ignore[method-assign,assignment]
     threads.repeat(_match_next_event, name="eventbridge")
 
@@ -187,7 +157,7 @@ def _send_to_targets(rule: Rule, original_event: Any, transform_input: bool = Tr
         return
     for target in list(rule.targets):
         call = _Call(rule, copy.deepcopy(target), copy.deepcopy(original_event))
-        _lines.add(f"{rule.arn} {target['Id']}", call)
+        _lines.add(f"{rule.arn} {target['Id']}", call.make, call.not_delivered)
 
 
 def _input(target: dict[str, Any], event: Event) -> Any:
@@ -207,6 +177,9 @@ def _input(target: dict[str, Any], event: Event) -> Any:
 
 
 def _client(rule: Rule, target: dict[str, Any], service: str) -> Any:
+    """As the target's role; where none is given, as EventBridge, whom the resource's policy has to allow."""
+    if "RoleArn" not in target:
+        return _as_eventbridge(rule, service)
     return clients.assume_role(
         EVENTS, target["RoleArn"], "eventbridge", rule.region_name, source_arn=rule.arn
     ).client(service)
@@ -239,24 +212,24 @@ def _as_eventbridge(rule: Rule, service: str) -> Any:
 
 
 def _publish_message(rule: Rule, target: dict[str, Any], event: Any) -> None:
-    _as_eventbridge(rule, "sns").publish(TopicArn=target["Arn"], Message=json.dumps(event))
+    _client(rule, target, "sns").publish(TopicArn=target["Arn"], Message=json.dumps(event))
 
 
 def _send_message(rule: Rule, target: dict[str, Any], event: Any) -> None:
     account_id, name = target["Arn"].split(":")[4:]
     url = f"{runtime.current().endpoint_url}/{account_id}/{name}"
     group = target.get("SqsParameters", {})
-    _as_eventbridge(rule, "sqs").send_message(QueueUrl=url, MessageBody=json.dumps(event), **group)
+    _client(rule, target, "sqs").send_message(QueueUrl=url, MessageBody=json.dumps(event), **group)
 
 
 def _invoke_function(rule: Rule, target: dict[str, Any], event: Any) -> None:
-    _as_eventbridge(rule, "lambda").invoke(
+    _client(rule, target, "lambda").invoke(
         FunctionName=target["Arn"], InvocationType="Event", Payload=json.dumps(event)
     )
 
 
 def _put_log_event(rule: Rule, target: dict[str, Any], event: Any) -> None:
-    logs, group = _as_eventbridge(rule, "logs"), target["Arn"].split(":")[6]
+    logs, group = _client(rule, target, "logs"), target["Arn"].split(":")[6]
     stream = str(uuid.uuid4())
     logs.create_log_stream(logGroupName=group, logStreamName=stream)
     entry = {"timestamp": int(time.time() * 1000), "message": json.dumps(event)}

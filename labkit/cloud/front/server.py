@@ -64,6 +64,7 @@ LATE = {
     "cloudformation": "labkit.cloud.cloudformation.stacks:start",
     "ec2": "labkit.cloud.compute.network:start",
     "kms": "labkit.cloud.iam.keys:start",
+    "sns": "labkit.cloud.bus.senders:start_topics",
     "ssm": "labkit.cloud.front.absences:of_parameters",
     "stepfunctions": "labkit.cloud.stepfunctions:start",
 }
