@@ -63,6 +63,7 @@ OURS = {
 LATE = {
     "cloudformation": "labkit.cloud.cloudformation.stacks:start",
     "ec2": "labkit.cloud.compute.network:start",
+    "iam": "labkit.cloud.iam.api:start",
     "kms": "labkit.cloud.iam.keys:start",
     "sns": "labkit.cloud.bus.senders:start_topics",
     "ssm": "labkit.cloud.front.absences:of_parameters",

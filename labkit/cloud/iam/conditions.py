@@ -54,13 +54,11 @@ def condition(name: str, key: str, wanted: list[str], *, variables: bool, deny: 
         wanted: the values of the policy, of which one has to fit (or none, if the operator negates).
         deny: whether its statement denies.
     """
-    quantity, _, plain = name.lower().rpartition(":")
-    if_exists = plain.endswith("ifexists")
-    plain = plain.removesuffix("ifexists")
+    quantity, plain, if_exists = _parts(name)
     key = key.lower()
     if plain == "null":
         return _null(key, wanted, deny)
-    if plain not in _OPERATORS or quantity not in ("", "forallvalues", "foranyvalue"):
+    if not exists(name):
         return lambda context: deny
     build, negated = _OPERATORS[plain]
     in_doubt = deny is not negated
@@ -82,6 +80,19 @@ def condition(name: str, key: str, wanted: list[str], *, variables: bool, deny: 
         return every(fits(value, context) for value in values)
 
     return holds
+
+
+def exists(name: str) -> bool:
+    """Whether there is an operator of that name, such as `ForAnyValue:StringLikeIfExists`."""
+    quantity, plain, if_exists = _parts(name)
+    if plain == "null":
+        return not quantity and not if_exists
+    return plain in _OPERATORS and quantity in ("", "forallvalues", "foranyvalue")
+
+
+def _parts(name: str) -> tuple[str, str, bool]:
+    quantity, _, plain = name.lower().rpartition(":")
+    return quantity, plain.removesuffix("ifexists"), plain.endswith("ifexists")
 
 
 def _of_one_value(key: str, without: bool, fits: Matcher) -> Condition:
@@ -199,6 +210,15 @@ def _address(read: Callable[..., Any], text: str, **settings: bool) -> Any:
         raise Malformed(text) from error
 
 
+# what reads a value of a context key's type, and raises Malformed if it is of another
+READERS: dict[str, Callable[[str], Any]] = {
+    "string": str,
+    "numeric": _number,
+    "boolean": _truth,
+    "date": _date,
+    "binary": _bytes,
+    "ip": lambda text: _address(ipaddress.ip_network, text, strict=False),
+}
 _EQUAL, _EQUAL_IGNORING_CASE, _LIKE = _string(), _string(ignore_case=True), _string(wildcards=True)
 
 # operator: what makes the test of one value of the policy, and whether it is negated

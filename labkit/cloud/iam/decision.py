@@ -93,17 +93,56 @@ def decide(request: Request, policies: Policies) -> Decision:
 
 
 def _denied(request: Request, policies: Policies) -> Decision | None:
+    for kind, policy, statement in _denials(request, policies):
+        return Decision(False, True, kind, policy, statement.sid)
+    return None
+
+
+def _denials(request: Request, policies: Policies) -> Iterator[tuple[Kind, Policy, Statement]]:
     for kind, documents in _of_callers(request, policies):
         for policy in documents:
             for statement in policy.statements(request, deny=True):
                 if statement.principals is None:
-                    return Decision(False, True, kind, policy, statement.sid)
+                    yield kind, policy, statement
     if policies.resource is not None:
         for statement in policies.resource.statements(request, deny=True):
             if _names(statement, request, policies):
-                kind = policies.resource_kind
-                return Decision(False, True, kind, policies.resource, statement.sid)
-    return None
+                yield policies.resource_kind, policies.resource, statement
+
+
+def deciding(
+    decision: Decision, request: Request, policies: Policies
+) -> list[tuple[Policy, Statement]]:
+    """All statements that a decision rests on: those that deny, or else those that allow.
+
+    None, where nothing allows it. AWS page: "EvaluationResult" in the IAM API Reference.
+    """
+    if decision.explicit:
+        return [(policy, statement) for _, policy, statement in _denials(request, policies)]
+    if not decision.allowed:
+        return []
+    found = [
+        (policy, statement)
+        for policy in policies.identity
+        for statement in policy.statements(request, deny=False)
+        if statement.principals is None
+    ]
+    if policies.resource is not None:
+        for statement in policies.resource.statements(request, deny=False):
+            if statement.names(request.caller) is not Named.NOT:
+                found.append((policies.resource, statement))
+    return found
+
+
+def within(kind: Kind, documents: Iterable[Policy], request: Request) -> bool:
+    """Whether policies that limit, such as a boundary, leave a request allowed."""
+    documents = tuple(documents)
+    denied = any(
+        statement.principals is None
+        for policy in documents
+        for statement in policy.statements(request, deny=True)
+    )
+    return not denied and _allowed(kind, documents, request).allowed
 
 
 def _of_callers(request: Request, policies: Policies) -> Iterator[tuple[Kind, Iterable[Policy]]]:

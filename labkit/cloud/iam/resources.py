@@ -21,7 +21,7 @@ from labkit.cloud.iam.statements import Policy, Request, Statement
 # of our services, by what their ARNs say: a resource -> its policy's text
 ours: dict[str, Callable[[Arn], str | None]] = {}
 
-_ASSUMING = ("sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity")
+ASSUMING = ("sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity")
 # of a grant: what its constraints on the encryption context do not bind ("GrantConstraints", KMS API Reference)
 _UNCONSTRAINED = {"DescribeKey", "RetireGrant"}
 
@@ -65,7 +65,7 @@ def policy_of(arn: str, action: str) -> ResourcePolicies:
     if found.service == "kms":
         return _of_key(found, account_id)
     if found.service == "iam":
-        if found.kind != "role" or not action.startswith(_ASSUMING):
+        if found.kind != "role" or not action.startswith(ASSUMING):
             return ResourcePolicies(account_id=account_id)
         return ResourcePolicies(_trust(found), of=Of.ROLE, account_id=account_id)
     look = _POLICIES.get(found.service) or ours.get(found.service)

@@ -65,6 +65,7 @@ class Policy:
 class Statement:
     """One statement; `principals` is None in a policy of an identity."""
 
+    number: int  # in its document, from 0
     sid: str
     deny: bool
     principals: Principals | None
@@ -126,24 +127,25 @@ def compiled(text: str) -> Compiled:
         return Compiled((), ())
     # without a version it is of 2008-10-17, to which ${aws:username} is a text like any other
     variables = document.get("Version") == "2012-10-17"
-    found = [_statement(raw, variables) for raw in _listed(document.get("Statement"))]
+    listed = enumerate(_listed(document.get("Statement")))
+    found = [_statement(number, raw, variables) for number, raw in listed]
     return Compiled(
         tuple(one for one in found if one and not one.deny),
         tuple(one for one in found if one and one.deny),
     )
 
 
-def _statement(raw: Any, variables: bool) -> Statement | None:
+def _statement(number: int, raw: Any, variables: bool) -> Statement | None:
     if not isinstance(raw, dict) or raw.get("Effect") not in ("Allow", "Deny"):
         return None
     deny = raw["Effect"] == "Deny"
     try:
-        return _read(raw, variables, deny)
+        return _read(number, raw, variables, deny)
     except Malformed:
-        return _everything(raw) if deny else None
+        return _everything(number, raw) if deny else None
 
 
-def _read(raw: Mapping[str, Any], variables: bool, deny: bool) -> Statement:
+def _read(number: int, raw: Mapping[str, Any], variables: bool, deny: bool) -> Statement:
     named, spares = _element(raw, "Principal")
     actions, other_actions = _element(raw, "Action")
     resources, other_resources = _element(raw, "Resource")
@@ -151,6 +153,7 @@ def _read(raw: Mapping[str, Any], variables: bool, deny: bool) -> Statement:
         raise Malformed("Statement")
     texts = [] if resources is None else _texts(resources)
     return Statement(
+        number=number,
         sid=str(raw.get("Sid", "")),
         deny=deny,
         principals=None if named is None else principals(named),
@@ -162,10 +165,10 @@ def _read(raw: Mapping[str, Any], variables: bool, deny: bool) -> Statement:
     )
 
 
-def _everything(raw: Mapping[str, Any]) -> Statement:
+def _everything(number: int, raw: Mapping[str, Any]) -> Statement:
     everyone = principals("*") if "Principal" in raw or "NotPrincipal" in raw else None
     return Statement(
-        str(raw.get("Sid", "")), True, everyone, False, lambda action: True, None, False, ()
+        number, str(raw.get("Sid", "")), True, everyone, False, lambda action: True, None, False, ()
     )
 
 

@@ -1,0 +1,10 @@
+"""IAM's own operations around the decision that moto does not answer, or not as AWS does."""
+
+from __future__ import annotations
+
+from labkit.cloud.iam.api import simulation
+
+
+def start() -> None:
+    """Put them in their places: called once, when IAM is first asked for."""
+    simulation.start()
