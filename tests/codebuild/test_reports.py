@@ -278,12 +278,13 @@ def test_resource_policies(bench: Any) -> None:
     arn = api.create_report_group(
         name=f"policy-{bench.bucket}", type="TEST", exportConfig={"exportConfigType": "NO_EXPORT"}
     )["reportGroup"]["arn"]
-    policy = json.dumps({"Version": "2012-10-17", "Statement": []})
+    reading = {"Effect": "Allow", "Principal": {"AWS": "210987654321"}, "Resource": arn}
+    policy = json.dumps({"Statement": {**reading, "Action": "codebuild:BatchGetReports"}})
     with pytest.raises(api.exceptions.ResourceNotFoundException):
         api.get_resource_policy(resourceArn=arn)
     api.put_resource_policy(resourceArn=arn, policy=policy)
     assert api.get_resource_policy(resourceArn=arn)["policy"] == policy
-    with pytest.raises(ClientError, match="not valid JSON"):
+    with pytest.raises(ClientError, match="not valid: no JSON"):
         api.put_resource_policy(resourceArn=arn, policy="no")
     api.delete_resource_policy(resourceArn=arn)
 

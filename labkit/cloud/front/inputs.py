@@ -19,6 +19,7 @@ from moto.core.parse import PROTOCOL_PARSERS, RequestParserError
 from moto.core.request import Request, determine_request_protocol
 from moto.core.utils import get_service_model
 
+from labkit.cloud.front import policies
 from labkit.cloud.front.operations import Operations
 from labkit.cloud.shared.input_checks import constraints
 from labkit.cloud.shared.service import AWSError
@@ -94,6 +95,7 @@ def check(
                 "(nothing was done)."
             )
             raise AWSError(table.invalid, message)
+    policies.check(table, operation, given)
     return given
 
 
@@ -135,7 +137,10 @@ def _parsed(model: OperationModel, environ: dict[str, Any]) -> Any:
         }
     )
     if streamed:  # it may be gigabytes
-        given[shape.serialization["payload"]] = "" if payload.type_name == "string" else b""
+        text = payload.type_name == "string"
+        body = request.get_data() if text else b""
+        environ["wsgi.input"].seek(0)
+        given[shape.serialization["payload"]] = body.decode(errors="replace") if text else body
     return given
 
 

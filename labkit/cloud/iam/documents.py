@@ -29,13 +29,21 @@ class Kind(StrEnum):
 
 
 class Fault(StrEnum):
-    """What may be wrong with a document; `tables` of the services have their words for each."""
+    """What may be wrong with a document: each service has its own words for some of them."""
 
     JSON = "json"
     SYNTAX = "syntax"
+    SID = "sid"
+    EFFECT = "effect"
     PRINCIPAL = "principal"
     ACTION = "action"
+    VENDOR = "vendor"
     RESOURCE = "resource"
+    NO_STATEMENT = "no statement"
+    NO_EFFECT = "no effect"
+    NO_PRINCIPAL = "no principal"
+    NO_ACTION = "no action"
+    NO_RESOURCE = "no resource"
 
 
 class NotOfTheGrammar(Malformed):
@@ -50,6 +58,8 @@ _TOP = {"Version", "Id", "Statement"}
 _NAMING = ("Principal", "Action", "Resource")
 _ELEMENTS = {"Sid", "Effect", "Condition", *_NAMING, *(f"Not{name}" for name in _NAMING)}
 _VERSIONS = ("2008-10-17", "2012-10-17")
+_SID = re.compile(r"[0-9A-Za-z]*")
+_VENDOR = re.compile(r"[A-Za-z0-9-]+")
 _ACTION = re.compile(r"\*|[A-Za-z0-9-]+:[\w*?]+", re.ASCII)
 _RESOURCE = re.compile(r"\*|arn:[^:]+:[^:]*:[^:]*:[^:]*:.+", re.DOTALL)
 _PRINCIPALS = {
@@ -95,12 +105,14 @@ def _document(text: str) -> Raw:
     _known(document, _TOP)
     _wants(document.get("Version", _VERSIONS[0]) in _VERSIONS, "Version")
     _wants(isinstance(document.get("Id", ""), str), "Id")
-    found = document.get("Statement")
+    _has(document, "Statement", Fault.NO_STATEMENT)
+    found = document["Statement"]
     listed: list[Any] = found if isinstance(found, list) else [found]
     _wants(bool(listed) and all(isinstance(one, dict) for one in listed), "Statement")
     sids = [one["Sid"] for one in listed if one.get("Sid")]
     _wants(all(isinstance(one, str) for one in sids), "Sid")
-    _wants(len(set(sids)) == len(sids), "Sid")
+    if len(set(sids)) != len(sids):
+        raise NotOfTheGrammar(Fault.SID, "in a single policy must be unique")
     return document
 
 
@@ -112,22 +124,38 @@ def _unique(pairs: list[tuple[str, Any]]) -> Raw:
 
 def _check_statement(statement: Raw, kind: Kind) -> None:
     _known(statement, _ELEMENTS)
-    _wants(statement.get("Effect") in ("Allow", "Deny"), "Effect")
+    _has(statement, "Effect", Fault.NO_EFFECT)
+    if statement["Effect"] not in ("Allow", "Deny"):
+        raise NotOfTheGrammar(Fault.EFFECT, str(statement["Effect"]))
     given = {name: _given(statement, name) for name in _NAMING}
-    if (given["Principal"] is None) is not (kind is Kind.IDENTITY):
-        raise NotOfTheGrammar(Fault.PRINCIPAL, "Principal")
-    if kind is not Kind.IDENTITY:
+    if kind in (Kind.IDENTITY, Kind.TRUST) and not _SID.fullmatch(statement.get("Sid", "")):
+        expression = f"Check that your input satisfies the regular expression {_SID.pattern}"
+        raise NotOfTheGrammar(Fault.SID, f"must be alpha-numeric. {expression}")
+    if kind is Kind.IDENTITY:
+        if given["Principal"] is not None:
+            raise NotOfTheGrammar(Fault.PRINCIPAL, "Principal")
+    else:
         _check_principals(given["Principal"])
-    for action in _texts(given["Action"], Fault.ACTION, "Action"):
-        if not _ACTION.fullmatch(action):
-            raise NotOfTheGrammar(Fault.ACTION, action)
+    for action in _texts(given["Action"], Fault.NO_ACTION):
+        _check_action(action, kind)
     if kind is Kind.TRUST:
-        _wants(given["Resource"] is None, "Resource")
+        if given["Resource"] is not None:
+            raise NotOfTheGrammar(Fault.RESOURCE, "Resource")
     elif given["Resource"] is not None or kind is not Kind.RESOURCE_ITSELF:
-        for resource in _texts(given["Resource"], Fault.RESOURCE, "Resource"):
+        for resource in _texts(given["Resource"], Fault.NO_RESOURCE):
             if not _RESOURCE.fullmatch(resource):
                 raise NotOfTheGrammar(Fault.RESOURCE, resource)
     _check_conditions(statement.get("Condition", {}))
+
+
+def _check_action(action: str, kind: Kind) -> None:
+    vendor, colon, _ = action.partition(":")
+    if kind is Kind.TRUST and vendor.lower() != "sts":
+        raise NotOfTheGrammar(Fault.ACTION, action)
+    if colon and not _VENDOR.fullmatch(vendor):
+        raise NotOfTheGrammar(Fault.VENDOR, vendor)
+    if not _ACTION.fullmatch(action):
+        raise NotOfTheGrammar(Fault.ACTION, action)
 
 
 def _given(statement: Raw, name: str) -> Any:
@@ -135,13 +163,34 @@ def _given(statement: Raw, name: str) -> Any:
     return statement.get(name, statement.get(f"Not{name}"))
 
 
-def _check_principals(element: Any) -> None:
+def resources(text: str) -> Iterator[str]:
+    """The resources that a document of the grammar names, or excepts."""
+    for statement in statements(json.loads(text)):
+        if (named := _given(statement, "Resource")) is not None:
+            yield from _texts(named, Fault.NO_RESOURCE)
+
+
+def principals(text: str) -> Iterator[tuple[str, str]]:
+    """Kind and name of each principal that a document of the grammar names."""
+    for statement in statements(json.loads(text)):
+        for kind, names in _principals(_given(statement, "Principal")):
+            for name in _texts(names, Fault.NO_PRINCIPAL):
+                yield kind, name
+
+
+def _principals(element: Any) -> Iterator[tuple[str, Any]]:
     if element == "*":
         return
-    if not isinstance(element, dict) or not element or not element.keys() <= _PRINCIPALS.keys():
+    if not element:
+        raise NotOfTheGrammar(Fault.NO_PRINCIPAL, "Principal")
+    if not isinstance(element, dict) or not element.keys() <= _PRINCIPALS.keys():
         raise NotOfTheGrammar(Fault.PRINCIPAL, json.dumps(element))
-    for kind, names in element.items():
-        for name in _texts(names, Fault.PRINCIPAL, kind):
+    yield from element.items()
+
+
+def _check_principals(element: Any) -> None:
+    for kind, names in _principals(element):
+        for name in _texts(names, Fault.NO_PRINCIPAL):
             if not _PRINCIPALS[kind].fullmatch(name):
                 raise NotOfTheGrammar(Fault.PRINCIPAL, f'"{kind}":"{name}"')
 
@@ -160,11 +209,17 @@ def _object(element: Any) -> Iterator[tuple[str, Any]]:
     yield from element.items()
 
 
-def _texts(value: Any, fault: Fault, what: str) -> list[str]:
+def _texts(value: Any, missing: Fault) -> list[str]:
     listed = value if isinstance(value, list) else [value]
-    if not listed or not all(isinstance(one, str) and one for one in listed):
-        raise NotOfTheGrammar(fault, what)
+    if value is None or not listed:
+        raise NotOfTheGrammar(missing, missing)
+    _wants(all(isinstance(one, str) for one in listed), str(value))
     return listed
+
+
+def _has(element: Raw, name: str, missing: Fault) -> None:
+    if element.get(name) is None:
+        raise NotOfTheGrammar(missing, name)
 
 
 def _known(element: Raw, names: set[str]) -> None:

@@ -1,6 +1,7 @@
-"""KMS keys that cannot be used, or are named by their ARNs: moto's keys are asked before they work.
+"""KMS keys that cannot be used, are named by their ARNs, or could be managed by nobody: moto asks for none of it.
 
-AWS page: "Key states of AWS KMS keys" in the AWS KMS Developer Guide.
+AWS pages: "Key states of AWS KMS keys" in the AWS KMS Developer Guide; "PutKeyPolicy" in the AWS KMS
+API Reference.
 """
 
 from __future__ import annotations
@@ -10,9 +11,17 @@ from typing import Any
 
 from moto.kms import responses
 from moto.kms.models import KmsBackend
+from moto.kms.responses import KmsResponse
 
+from labkit.cloud.iam import context, state
+from labkit.cloud.iam.context import Connection
+from labkit.cloud.iam.decision import Of, Policies, decide
+from labkit.cloud.iam.principals import Caller
+from labkit.cloud.iam.statements import Policy, Request
+from labkit.cloud.shared.identity import Principal
 from labkit.cloud.shared.service import AWSError, named
 
+_EVERYTHING = Policy('{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}')
 _USES = ("encrypt", "sign", "verify", "generate_mac")
 _CHANGES = ("disable_key", "enable_key", "cancel_key_deletion", "schedule_key_deletion")
 
@@ -40,6 +49,14 @@ def start() -> None:
 
     KmsBackend.decrypt = decrypt_with_usable_key  # type: ignore[method-assign]
     KmsBackend.verify = verified  # type: ignore[method-assign]
+    _ask_for_a_way_back("create_key")
+    _ask_for_a_way_back("put_key_policy")
+    named_default = responses._assert_default_policy
+
+    def assert_default_policy(policy_name: str | None) -> None:
+        named_default(policy_name or "default")
+
+    responses._assert_default_policy = assert_default_policy
     # the key's policy has been asked at the door; moto would ask it again, without conditions
     responses.validate_policy = lambda *_: None  # type: ignore[attr-defined]
 
@@ -63,6 +80,35 @@ def _take_arns(name: str) -> None:
         return original(self, self.get_key_id(key_id), *arguments, **keywords)
 
     setattr(KmsBackend, name, of_key)
+
+
+def _ask_for_a_way_back(name: str) -> None:
+    """Refuse a policy under which who puts it could not put another one."""
+    original = getattr(KmsResponse, name)
+
+    @wraps(original)
+    def asked(self: Any) -> Any:
+        text, bypass = self._get_param("Policy"), self._get_param("BypassPolicyLockoutSafetyCheck")
+        principal = self.normalized_request.environ["labkit.principal"]
+        if text and not bypass and not _leaves_a_way_back(text, principal, self.region):
+            raise AWSError(
+                "MalformedPolicyDocumentException",
+                "The new key policy will not allow you to update the key policy in the future.",
+            )
+        return original(self)
+
+    setattr(KmsResponse, name, asked)
+
+
+def _leaves_a_way_back(text: str, principal: Principal, region: str) -> bool:
+    """Whether a key's policy by itself lets somebody change it, or leaves that to their own policies."""
+    identity = state.identity(principal)
+    known = context.of(principal, identity, Connection(region))
+    account = principal.account_id
+    arn = f"arn:aws:kms:{region}:{account}:key/new"
+    caller = Caller(principal.arn, account, principal.role_arn)
+    request = Request(caller, "kms:PutKeyPolicy", arn, account, known)
+    return decide(request, Policies((_EVERYTHING,), resource=Policy(text), of=Of.KEY)).allowed
 
 
 def _check(backend: KmsBackend, key_id: str) -> None:

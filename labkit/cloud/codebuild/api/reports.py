@@ -6,12 +6,12 @@ CodeBuild API Reference.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from labkit.cloud.codebuild.api.base import Answer, Operations
 from labkit.cloud.codebuild.declaration import invalid
 from labkit.cloud.codebuild.reports.models import Report, ReportGroup
+from labkit.cloud.iam import documents
 from labkit.cloud.shared.service import AWSError, page
 
 _MOST = 100
@@ -167,9 +167,9 @@ class Reports(Operations):
 
     def put_resource_policy(self, policy: str, resourceArn: str) -> Answer:
         try:
-            json.loads(policy)
-        except ValueError:
-            invalid("The resource policy is not valid JSON")
+            documents.check(policy, documents.Kind.RESOURCE)
+        except documents.NotOfTheGrammar as error:
+            invalid(f"The resource policy is not valid: {error.what}")
         self._check_resource(resourceArn)
         self.backend.policies[resourceArn] = policy
         return {"resourceArn": resourceArn}

@@ -31,6 +31,10 @@ class Operations:
         without: operation -> the members that are refused, as JMESPath: `Protocol=email`.
         checks: operation, or `*` -> JMESPath of its input that must hold -> the error if it does not,
             as `Code: message`. For what AWS wants and the model does not say.
+        policies: kind of `iam.documents` -> operation -> where a policy stands in its input, as JMESPath.
+        within: operation -> the ARN that the resources of its policy are, or are in; `{Bucket}` is of its input.
+        malformed: fault of `iam.documents`, or `*` -> the service's error for a policy that has it;
+            `{}` stands for what is wrong.
     """
 
     invalid: str
@@ -41,6 +45,9 @@ class Operations:
     notes: Mapping[str, str] = field(default_factory=dict)
     without: Mapping[str, list[str]] = field(default_factory=dict)
     checks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    policies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    within: Mapping[str, str] = field(default_factory=dict)
+    malformed: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
