@@ -1,7 +1,7 @@
-"""Where moto takes for granted that what a request names is there, or is in nobody's use: AWS says so.
+"""Where moto takes for granted that what a request names is there: AWS says so.
 
-AWS pages: "Errors" of the operations in the API References of Amazon EC2 Auto Scaling, Amazon ECS, IAM
-and AWS Systems Manager.
+AWS pages: "Errors" of the operations in the API References of Amazon EC2 Auto Scaling, Amazon ECS and
+AWS Systems Manager.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ from typing import Any
 
 from moto.autoscaling.models import AutoScalingBackend
 from moto.ecs.models import EC2ContainerServiceBackend
-from moto.iam.exceptions import DeleteConflictException
-from moto.iam.models import IAMBackend
-from moto.iam.policy_validation import BaseIAMPolicyValidator
 
 from labkit.cloud.shared.service import AWSError
 
@@ -32,7 +29,6 @@ def start() -> None:
     """Have AWS's errors said: called once, when the local AWS starts."""
     _of_auto_scaling()
     _of_task_sets()
-    _of_policies()
 
 
 def _of_auto_scaling() -> None:
@@ -65,39 +61,6 @@ def _of_task_sets() -> None:
         return delete(self, cluster, service, task_set)
 
     EC2ContainerServiceBackend.delete_task_set = delete_task_set  # type: ignore[method-assign]
-
-
-def _of_policies() -> None:
-    delete = IAMBackend.delete_policy
-
-    def delete_policy(self: Any, policy_arn: str) -> None:
-        policy = self.managed_policies.get(policy_arn)
-        if policy is not None and policy.attachment_count:
-            raise DeleteConflictException("Cannot delete a policy attached to entities.")
-        delete(self, policy_arn)
-
-    IAMBackend.delete_policy = delete_policy  # type: ignore[method-assign]
-    check = BaseIAMPolicyValidator._validate_condition_syntax
-
-    def check_condition(statement: dict[str, Any]) -> None:
-        """Take a number for a value, as "Grammar of the IAM JSON policy language" does."""
-        block = statement.get("Condition")
-        if isinstance(block, dict):
-            block = {
-                operator: {
-                    key: str(value) if isinstance(value, int | float) else value
-                    for key, value in keys.items()
-                }
-                if isinstance(keys, dict)
-                else keys
-                for operator, keys in block.items()
-            }
-            statement = {**statement, "Condition": block}
-        check(statement)
-
-    BaseIAMPolicyValidator._validate_condition_syntax = staticmethod(  # type: ignore[method-assign]
-        check_condition
-    )
 
 
 def of_parameters() -> None:

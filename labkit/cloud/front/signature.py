@@ -19,6 +19,7 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from labkit.cloud.iam.api import credentials
 from labkit.cloud.shared import identity
 from labkit.cloud.shared.identity import Principal
 
@@ -278,15 +279,18 @@ def git_password(
 
 
 def verify_git(authorization: str, region: str, path: str, host: str) -> Principal:
-    """The principal behind git's Basic authentication.
+    """The principal behind git's Basic authentication: a signature, or what IAM gave out for CodeCommit.
 
     Raises:
-        SignatureError: not Basic, unknown key, wrong or expired password.
+        SignatureError: not Basic, unknown key or user name, wrong or expired password.
     """
     refused = SignatureError("AccessDeniedException", "git: no valid CodeCommit credentials")
     try:
         scheme, encoded = authorization.split(" ", 1)
         user, password = base64.b64decode(encoded, validate=True).decode().split(":", 1)
+        known = credentials.find(credentials.CODECOMMIT, user, password)
+        if known is not None and scheme.lower() == "basic":
+            return known
         made = datetime.strptime(password[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except (ValueError, binascii.Error) as error:
         raise refused from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from labkit.cloud.iam.api import simulation
+from labkit.cloud.iam.api import conflicts, credentials, simulation
 
 
 def start() -> None:
     """Put them in their places: called once, when IAM is first asked for."""
     simulation.start()
+    conflicts.start()
+    credentials.start()
