@@ -68,6 +68,7 @@ LATE = {
     "sns": "labkit.cloud.bus.senders:start_topics",
     "ssm": "labkit.cloud.front.absences:of_parameters",
     "stepfunctions": "labkit.cloud.stepfunctions:start",
+    "sts": "labkit.cloud.iam.sessions:start",
 }
 ADDRESS = "127.0.0.1"
 _OPEN_FILES = 10_240  # the most that macOS grants

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from labkit.cloud.iam import context, policies, resources, state, tags
+from labkit.cloud.iam import context, policies, resources, sessions, state, tags
 from labkit.cloud.iam.asked import Asked, asked
 from labkit.cloud.iam.asked.rows import PASS_ROLE
 from labkit.cloud.iam.context import Connection
@@ -107,7 +107,9 @@ def _context(
         return tags.tags_of(asked.resource) or {}
 
     def of_principal() -> Mapping[str, str]:
-        return tags.tags_of(principal.role_arn or principal.arn) or {}
+        own = tags.tags_of(principal.role_arn or principal.arn) or {}
+        every = (*own.items(), *sessions.of(principal).tags.items())  # which hide the role's
+        return {name.lower(): value for name, value in every}
 
     tagged: dict[str, context.Tags] = {
         "aws:resourcetag": of_resource,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from labkit.cloud.iam import sessions
 from labkit.cloud.shared.identity import Principal
 
 EC2 = "ec2.amazonaws.com"
@@ -93,6 +94,12 @@ def _of_identity(principal: Principal, identity: Any | None) -> dict[str, str | 
     unique, name = identity.id if identity else None, principal.arn.rpartition("/")[2]
     if principal.role_arn:
         # a session knows at all whether there was MFA; a key pair for good does not
-        session = {"aws:principaltype": "AssumedRole", "aws:multifactorauthpresent": "false"}
-        return {**session, "aws:userid": f"{unique}:{name}" if unique else None}
+        session = sessions.of(principal)
+        return {
+            "aws:principaltype": "AssumedRole",
+            "aws:multifactorauthpresent": "false",
+            "aws:sourceidentity": session.source_identity,
+            "aws:tokenissuetime": session.issued.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "aws:userid": f"{unique}:{name}" if unique else None,
+        }
     return {"aws:principaltype": "User", "aws:username": name, "aws:userid": unique}

@@ -12,6 +12,7 @@ from typing import Any
 
 from moto.iam.models import iam_backends
 
+from labkit.cloud.iam import sessions
 from labkit.cloud.iam.decision import Policies
 from labkit.cloud.iam.statements import Policy
 from labkit.cloud.shared.identity import Principal, assumed_role
@@ -33,12 +34,22 @@ def of(principal: Principal, identity: Any | None) -> Policies:
         known = backend.managed_policies.get(role.permissions_boundary_arn)
         # one that is gone allows nothing
         boundary = next(_managed([known] if known else []), Policy("{}"))
-    session = assumed_role(principal.access_key_id)
     return Policies(
         (*_inline(role.policies), *_managed(role.managed_policies.values())),
         boundary,
-        (Policy(session.policy),) if session is not None and session.policy else None,
+        _of_session(backend, principal),
     )
+
+
+def _of_session(backend: Any, principal: Principal) -> tuple[Policy, ...] | None:
+    """Those passed when the role was assumed, inline or by their ARN; None without any."""
+    session, arns = assumed_role(principal.access_key_id), sessions.of(principal).policies
+    inline = (Policy(session.policy),) if session is not None and session.policy else ()
+    if not inline and not arns:
+        return None
+    # one that is gone allows nothing
+    known = (backend.managed_policies.get(arn) for arn in arns)
+    return (*inline, *_managed(policy for policy in known if policy is not None))
 
 
 def _of_user(backend: Any, user: Any) -> Iterator[Policy]:

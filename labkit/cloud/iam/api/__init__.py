@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit.cloud.iam.api import conflicts, credentials, simulation
+from labkit.cloud.iam.api import conflicts, credentials, roles, simulation
 
 
 def start() -> None:
@@ -10,3 +10,4 @@ def start() -> None:
     simulation.start()
     conflicts.start()
     credentials.start()
+    roles.start()
