@@ -61,7 +61,7 @@ _VERSIONS = ("2008-10-17", "2012-10-17")
 _SID = re.compile(r"[0-9A-Za-z]*")
 _VENDOR = re.compile(r"[A-Za-z0-9-]+")
 _ACTION = re.compile(r"\*|[A-Za-z0-9-]+:[\w*?]+", re.ASCII)
-_RESOURCE = re.compile(r"\*|arn:[^:]+:[^:]*:[^:]*:[^:]*:.+", re.DOTALL)
+_RESOURCE = re.compile(r"\*|arn:[^:]+:[^:]+:.+", re.DOTALL)
 _PRINCIPALS = {
     "AWS": re.compile(
         r"\*|\d{12}|arn:aws[\w-]*:(iam::\d{12}:(root|(user|role)/.+)"
@@ -69,7 +69,7 @@ _PRINCIPALS = {
     ),
     "Service": re.compile(r"[a-z0-9.-]+\.(amazonaws\.com(\.cn)?|aws\.internal|aws)"),
     "Federated": re.compile(r"\S+"),
-    "CanonicalUser": re.compile(r"[0-9a-f]{64}"),
+    "CanonicalUser": re.compile(r"[0-9a-f]+"),
 }
 
 
