@@ -125,7 +125,7 @@ def test_what_is_missed_is_named(lab: Lab, aws: Aws, who: str, row: Row) -> None
         mine = f":assumed-role/{lab.role(who)}/"
         sentence = f"not authorized to perform: {row['action']} on resource"
         for one in trail.denials():
-            if mine in one["userIdentity"]["arn"] and sentence in one["errorMessage"]:
+            if mine in one["userIdentity"].get("arn", "") and sentence in one["errorMessage"]:
                 return one
         return None
 

@@ -15,11 +15,9 @@ from __future__ import annotations
 import io
 import json
 import logging
-import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,6 +42,8 @@ from labkit.cloud.shared import deliveries, runtime
 from labkit.cloud.shared.bodies import Body, BodyError, Spool, too_large
 from labkit.cloud.shared.identity import Principal
 from labkit.cloud.shared.service import AWSError, unsupported
+from labkit.cloud.trail import records
+from labkit.cloud.trail.records import Call
 
 logger = logging.getLogger(__name__)
 GIT_PATH = "/v1/repos/"
@@ -78,7 +78,6 @@ class Door:
         self, dispatch: Callable[..., Iterable[bytes]], git: Callable[..., Response]
     ) -> None:
         self.dispatch, self.git = dispatch, git
-        self._trail = threading.Lock()
 
     def admit(self, environ: Environ) -> Visit:
         """Check what can be told of a request by its head.
@@ -141,25 +140,27 @@ class Door:
         self, signed: Signed, principal: Principal, environ: Environ, body: Body
     ) -> Response:
         service, name = signed.service, SERVICES[signed.service]
-        failure: ServiceException | None = None
         operation = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
+        call = Call(service, name, operation, signed.region, principal, environ)
         _hand_over(name, environ, body)
         environ["labkit.principal"], environ["labkit.service"] = principal, name
         try:
             operation = environ["labkit.operation"] = _operation(name, environ) or operation
+            call.operation = operation
             if (table := operations.of(name)) is not None:
                 if operation not in table.kinds:
                     raise unsupported(name, operation)
-                given = inputs.check(name, operation, table, environ)
+                call.given = inputs.check(name, operation, table, environ)
             else:
-                given = inputs.read(name, operation, environ)
-            _authorize(principal, name, operation, given, signed.region, environ)
+                call.given = inputs.read(name, operation, environ)
+            _authorize(call)
             response = _called(self.dispatch, environ)
         except NotImplementedError:
             error = unsupported(name, operation)
             response = refuse(service, error.code, error.message, environ)
         except ServiceException as error:
-            failure, status = error, 403 if refusals.is_denial(error.code) else None
+            call.error = error.code, error.message
+            status = 403 if refusals.is_denial(error.code) else None
             response = refuse(service, error.code, error.message, environ, status)
         except HTTPException as error:
             response = _called(error, environ)
@@ -172,8 +173,7 @@ class Door:
             response = refuse(service, "ValidationException", message, environ)
         finally:
             environ.pop(BODY, None)  # werkzeug's requests hold on to it, in a circle
-        status = response.status_code
-        self._record(name, operation, signed.region, principal, environ, status, failure)
+        _record(call, response)
         return response
 
     def _git(self, environ: Environ) -> Visit:
@@ -191,52 +191,18 @@ class Door:
 
         def answer(body: Body) -> Response:
             push = "git-receive-pack" in environ["QUERY_STRING"] + path
-            operation, refused = "GitPush" if push else "GitPull", None
+            operation, given = "GitPush" if push else "GitPull", {"repositoryName": repository}
+            call = Call("codecommit", "codecommit", operation, region, principal, environ, given)
             try:
-                refused = _refused_to_git(environ, principal, repository, operation, body)
-                response = (
-                    refused.response if refused else self.git(environ, principal, repository, body)
-                )
+                refused = _refused_to_git(call, body)
+                response = refused or self.git(environ, principal, repository, body)
             except Exception as error:
                 _report(f"codecommit:{operation}", error)
                 response = Response(f"{operation} could not be done: {error!r}\n", 400)
-            status, failure = response.status_code, refused.error if refused else None
-            self._record("codecommit", operation, region, principal, environ, status, failure)
+            _record(call, response)
             return response
 
         return Visit(_spool(environ, limits.of_push(), _refuse_push), answer, _refuse_push)
-
-    def _record(
-        self,
-        service: str,
-        operation: str,
-        region: str,
-        principal: Principal,
-        environ: Environ,
-        status: int,
-        failure: ServiceException | None = None,
-    ) -> None:
-        """Append the call to the trail, a CloudTrail record a line (less what it cannot know).
-
-        Args:
-            failure: what the door refused it with.
-        """
-        record = {
-            "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "eventSource": f"{service}.amazonaws.com",
-            "eventName": operation[:_MOST_NAME],
-            "awsRegion": region,
-            "userIdentity": {
-                "arn": principal.arn,
-                "accessKeyId": principal.access_key_id,
-                "invokedBy": principal.invoked_by,
-            },
-            "userAgent": environ.get("HTTP_USER_AGENT", ""),
-            "httpStatus": status,
-            **({"errorCode": failure.code, "errorMessage": failure.message} if failure else {}),
-        }
-        with self._trail, (runtime.current().state_dir / "trail.jsonl").open("a") as trail:
-            trail.write(json.dumps(record) + "\n")
 
 
 def _check_host(environ: Environ) -> None:
@@ -311,52 +277,46 @@ def _sink(
     return Chunks(_spool({}, most, refuse_body, sums), int(length), chain)
 
 
-@dataclass(frozen=True)
-class _RefusedToGit:
-    """What a git client is told instead, and why."""
-
-    response: Response
-    error: ServiceException | None = None
-
-
-def _refused_to_git(
-    environ: Environ, principal: Principal, repository: str, operation: str, body: Body
-) -> _RefusedToGit | None:
-    """Whether IAM refuses what a git client asks for; a push that names its references is answered as one.
+def _refused_to_git(call: Call, body: Body) -> Response | None:
+    """What a git client is told instead, if IAM refuses; a push that names its references is answered as one.
 
     AWS page: "Limit pushes and merges to branches in AWS CodeCommit".
     """
-    asked: dict[str, Any] = {"repositoryName": repository}
     push = None
-    if environ["PATH_INFO"].endswith("/git-receive-pack"):
+    if call.environ["PATH_INFO"].endswith("/git-receive-pack"):
         try:
-            push = pushes.read(body, environ.get("HTTP_CONTENT_ENCODING", ""))
+            push = pushes.read(body, call.environ.get("HTTP_CONTENT_ENCODING", ""))
         except ValueError as error:
-            return _RefusedToGit(Response(f"Not a push: {error}\n", 400))
-        asked["references"] = list(push.references)
+            return Response(f"Not a push: {error}\n", 400)
+        call.given = {**call.given, "references": list(push.references)}
     try:
-        _authorize(principal, "codecommit", operation, asked, runtime.current().region, environ)
+        _authorize(call)
     except AWSError as error:
+        call.error = error.code, error.message
         if push is None:
-            return _RefusedToGit(Response(f"{error.message}\n", 403), error)
-        told = Response(push.refused(error.message), content_type=pushes.RESULT)
-        return _RefusedToGit(told, error)
+            return Response(f"{error.message}\n", 403)
+        return Response(push.refused(error.message), content_type=pushes.RESULT)
     return None
 
 
-def _authorize(
-    principal: Principal,
-    name: str,
-    operation: str,
-    parameters: Mapping[str, Any],
-    region: str,
-    environ: Environ,
-) -> None:
+def _authorize(call: Call) -> None:
+    """Ask IAM; what was asked stays with the call."""
+    environ = call.environ
     agent, source = environ.get("HTTP_USER_AGENT", ""), environ.get("HTTP_X_AMZ_SOURCE_ARN")
+    connection = Connection(call.region, source, agent)
     try:
-        authorize(principal, name, operation, parameters, Connection(region, source, agent))
+        call.asked = authorize(call.principal, call.service, call.operation, call.given, connection)
     except Denied as error:
-        raise refusals.denied(name, str(error)) from error
+        call.asked = error.asked
+        raise refusals.denied(call.service, str(error)) from error
+
+
+def _record(call: Call, response: Response) -> None:
+    """Keep the call for CloudTrail; what cannot be said of it takes no answer away."""
+    try:
+        records.write(call, response)
+    except Exception as error:
+        _report(f"the record of {call.service}:{call.operation}", error)
 
 
 def _spool(

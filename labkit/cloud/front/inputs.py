@@ -120,7 +120,8 @@ def _parsed(model: OperationModel, environ: dict[str, Any]) -> Any:
     protocol = determine_request_protocol(model.service_model, request.content_type)
     shape = model.input_shape
     payload = shape.members.get(shape.serialization.get("payload"))
-    streamed = payload is not None and payload.type_name in ("blob", "string")
+    kind = payload.type_name if payload is not None else ""
+    streamed = kind in ("blob", "string")
     form = request.values  # read first: a form is not in `data` any more
     body = b"" if streamed or request.form else request.get_data()
     environ["wsgi.input"].seek(0)
@@ -136,11 +137,10 @@ def _parsed(model: OperationModel, environ: dict[str, Any]) -> Any:
             "url_params": environ.get("labkit.uri", {}),
         }
     )
-    if streamed:  # it may be gigabytes
-        text = payload.type_name == "string"
-        body = request.get_data() if text else b""
+    if streamed:  # a blob may be gigabytes
+        text = request.get_data().decode(errors="replace") if kind == "string" else b""
         environ["wsgi.input"].seek(0)
-        given[shape.serialization["payload"]] = body.decode(errors="replace") if text else body
+        given[shape.serialization["payload"]] = text
     return given
 
 

@@ -102,18 +102,18 @@ def refuse(
         service: the name that the request was signed for, whether there is such a service or not.
         status: the error's own in the service's model, or 400, if none is given.
     """
+    name = SERVICES.get(service) or (service if service in _modelled() else "sts")
+    if name == "s3":  # the content type is the object's
+        code = _XML_CODES["s3"].get(code, code)
+        text = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>{escape(_printable(message))}</Message></Error>"
+        return Response(text, status or 400, content_type="application/xml")
     content_type = environ.get("CONTENT_TYPE", "")
     if "cbor" in content_type:
         headers = {"smithy-protocol": "rpc-v2-cbor", "Content-Type": "application/cbor"}
         return Response(_cbor({"__type": code, "message": message}), status or 400, headers)
-    name = SERVICES.get(service) or (service if service in _modelled() else "sts")
     if "json" in content_type:  # also where no signature says which service was meant
         text = json.dumps({"__type": code, "message": message})
         return Response(text, status or 400, content_type=content_type)
-    if name == "s3":
-        code = _XML_CODES["s3"].get(code, code)
-        text = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>{escape(_printable(message))}</Message></Error>"
-        return Response(text, status or 400, content_type="application/xml")
     if "json" not in get_service_model(name).protocol:
         code = _XML_CODES["query"].get(code, code)
     error = ServiceException(code, _printable(message))

@@ -58,6 +58,7 @@ OURS = {
     "codedeploy": "labkit.cloud.codedeploy.service:CodeDeploy",
     "codeconnections": "labkit.cloud.codeconnections.service:CodeConnections",
     "codestar-connections": "labkit.cloud.codeconnections.service:CodeStarConnections",
+    "cloudtrail": "labkit.cloud.trail.service:CloudTrail",
 }
 # what is changed in moto when its service is first asked for: some take seconds to import
 LATE = {

@@ -29,5 +29,6 @@ SERVICES = {
     "states": "stepfunctions",
     "ecr": "ecr",
     "ecs": "ecs",
+    "cloudtrail": "cloudtrail",
     "tagging": "resourcegroupstaggingapi",
 }

@@ -21,6 +21,8 @@ from labkit.cloud.shared.identity import Principal
 
 # What AWS's services do for themselves, by roles linked to them that no account can change
 _LINKED = {
+    # of the files it delivers: "Amazon S3 bucket policy for CloudTrail" lets it put objects, and no more
+    "cloudtrail.amazonaws.com": {"s3:PutObjectAcl"},
     "codebuild.amazonaws.com": {"cloudwatch:PutMetricData"},
     "ecr.amazonaws.com": {"s3:GetObject"},  # of layers, which lie in a bucket of its own
     "events.amazonaws.com": {"cloudwatch:PutMetricData"},
@@ -35,7 +37,15 @@ _LINKED = {
 
 
 class Denied(Exception):
-    """A request is not allowed; says so in AWS's sentence."""
+    """A request is not allowed; says so in AWS's sentence.
+
+    Args:
+        asked: all that the request puts to IAM.
+    """
+
+    def __init__(self, sentence: str, asked: list[Asked]) -> None:
+        super().__init__(sentence)
+        self.asked = asked
 
 
 def authorize(
@@ -44,13 +54,16 @@ def authorize(
     operation: str,
     parameters: Mapping[str, Any],
     connection: Connection,
-) -> None:
+) -> list[Asked]:
     """Ask IAM whether a principal may do this.
 
     Args:
         service: boto3's name of it.
         operation: botocore's name of it, or codecommit's `GitPull` and `GitPush`.
         parameters: as botocore's model of the operation names them.
+
+    Returns:
+        What was asked, and is allowed.
 
     Raises:
         Denied: with AWS's sentence for the first question that is refused.
@@ -67,7 +80,7 @@ def authorize(
         linked = _LINKED.get(principal.service, set())
         questions = [one for one in questions if one.action not in linked]
     if not questions:
-        return
+        return []
     caller = _caller(principal, connection.region)
     identity = state.identity(principal)
     of_caller = policies.of(principal, identity)
@@ -76,7 +89,7 @@ def authorize(
         at = resources.policy_of(one.resource, one.action)
         account_id = at.account_id or principal.account_id
         if one.action == PASS_ROLE and account_id != principal.account_id:
-            raise Denied("Cross-account pass role is not allowed.")
+            raise Denied("Cross-account pass role is not allowed.", questions)
         request = Request(
             caller,
             one.action,
@@ -88,7 +101,8 @@ def authorize(
             request, replace(of_caller, resource=at.policy, grants=at.grants, of=at.of)
         )
         if not decision.allowed:
-            raise Denied(message(decision, request))
+            raise Denied(message(decision, request), questions)
+    return questions
 
 
 def _caller(principal: Principal, region: str) -> Caller:

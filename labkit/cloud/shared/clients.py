@@ -7,6 +7,7 @@ credentials hold.
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -24,10 +25,9 @@ from labkit.cloud.shared import identity, runtime
 
 LIFETIME_SECONDS = 3600
 _VALID_FOR_SECONDS = 300.0
-_CONFIG = Config(
-    retries={"total_max_attempts": 1},
-    user_agent_extra="labkit",
-)
+# what tells a service's own call in the trail from one of the guest that has its role's keys
+MARK = f"labkit/{secrets.token_hex(8)}"
+_CONFIG = Config(retries={"total_max_attempts": 1}, user_agent_extra=MARK)
 # One pool for all clients: they all go to the one endpoint, and a lab has hundreds of roles' sessions,
 # whose idle connections would be open files at both ends.
 _http = URLLib3Session(timeout=(60, 300), max_pool_connections=64)  # seconds to connect, to read

@@ -46,6 +46,12 @@ def condition_keys(action: str, resource_type: str) -> frozenset[str]:
     return frozenset(key.lower() for key in (*found["conditionKeys"], *of_types))
 
 
+def access_level(action: str) -> str | None:
+    """`List`, `Read`, `Write`, `Tagging` or `Permissions management`; None if there is no such action."""
+    found = _action(action)
+    return None if found is None else str(found["accessLevel"])
+
+
 @cache
 def _action(action: str) -> Any:
     service, _, name = action.partition(":")
