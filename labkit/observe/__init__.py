@@ -1,11 +1,13 @@
 """Reads AWS back: what was built, released and deployed, when, and at what price.
 
 Frames (pandas) come from the services' own history operations; a chart is drawn from a frame.
-`waiting` asks until something is over; `snapshot` is one execution at one moment.
+`waiting` asks until something is over; `snapshot` is one execution at one moment; `audit` asks
+CloudTrail who did what, and what a role was granted and used.
 """
 
 import pandas as pd
 
+from labkit.observe import audit
 from labkit.observe.builds import (
     batch_builds,
     build_phases,
@@ -41,6 +43,7 @@ __all__ = [
     "Load",
     "Snapshot",
     "actions",
+    "audit",
     "batch_builds",
     "build_phases",
     "builds",

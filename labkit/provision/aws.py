@@ -24,6 +24,7 @@ _EXISTS = {
     "DeploymentConfigAlreadyExistsException",
     "DeploymentGroupAlreadyExistsException",
     "PipelineNameInUseException",
+    "TrailAlreadyExistsException",
     "InvalidGroup.Duplicate",
     "InvalidPermission.Duplicate",
 }
@@ -36,6 +37,7 @@ _MISSING = {
     "ApplicationDoesNotExistException",
     "DeploymentGroupDoesNotExistException",
     "PipelineNotFoundException",
+    "TrailNotFoundException",
     "InvalidGroup.NotFound",
     "LoadBalancerNotFound",
     "RepositoryNotFoundException",

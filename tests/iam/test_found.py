@@ -43,6 +43,7 @@ SESSION = Principal(
 # kind, name -> what is found; what stands in braces is made when the account is
 FOUND = [
     ("iam:user", "alice", f"{IAM}:user/staff/alice"),
+    ("iam:access-key", "{access_key}", f"{IAM}:user/staff/alice"),
     ("iam:caller", "user", f"{IAM}:user/staff/alice"),
     ("iam:group", "admins", f"{IAM}:group/admins"),
     ("iam:role", "deployer", f"{IAM}:role/ci/deployer"),
@@ -105,15 +106,14 @@ def there() -> Iterator[dict[str, Any]]:
     with mock_aws(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(S3Response, "_acl_from_headers", S3Response._acl_from_headers)
         acls.start()
-        _of_iam()
-        yield _of_ec2() | _of_others()
+        yield _of_iam() | _of_ec2() | _of_others()
 
 
 def client(service: str) -> Any:
     return boto3.client(service, region_name=REGION)
 
 
-def _of_iam() -> None:
+def _of_iam() -> dict[str, Any]:
     iam = client("iam")
     iam.create_user(UserName="alice", Path="/staff/")
     iam.create_group(GroupName="admins")
@@ -124,6 +124,8 @@ def _of_iam() -> None:
         iam.create_instance_profile(InstanceProfileName=name)
         if role:
             iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=role)
+    key = iam.create_access_key(UserName="alice")["AccessKey"]
+    return {"access_key": key["AccessKeyId"]}
 
 
 def _of_ec2() -> dict[str, Any]:

@@ -171,6 +171,12 @@ def _user(at: _Place, name: str) -> Any:
     return state.user(at.principal.account_id, name)
 
 
+def _owner_of_key(at: _Place, access_key_id: str) -> Any | None:
+    users = list(at.kept("iam", "users").values())
+    keys = ((user, key) for user in users for key in user.access_keys)
+    return next((user for user, key in keys if key.access_key_id == access_key_id), None)
+
+
 def _role(at: _Place, name: str) -> Any:
     return state.role(at.principal.account_id, name)
 
@@ -254,6 +260,7 @@ _KINDS: dict[str, Callable[[_Place, Any], Any]] = {
     "ec2:security-group": _security_group,
     "ecs:task-definition": lambda at, name: _arn(_task_definition(at, name)),
     "ecs:task-definition-roles": _task_definition_roles,
+    "iam:access-key": lambda at, name: _arn(_owner_of_key(at, name)),
     "iam:caller": _caller,
     "iam:group": lambda at, name: _arn(at.kept("iam", "groups").get(name)),
     "iam:instance-profile": lambda at, name: _arn(_profile(at, name)),

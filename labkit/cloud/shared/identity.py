@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from moto.iam.models import iam_backends
+from moto.iam.models import iam_backends, mark_account_as_visited
 from moto.sts.models import AssumedRole, sts_backends
 
 LEARNER = "learner"
@@ -133,6 +133,18 @@ def find(access_key_id: str) -> Principal | None:
         source_arn=source_arn,
         role_arn=role.role_arn,
     )
+
+
+def note_use(principal: Principal, service: str, region: str) -> None:
+    """Note where a user's key was used last, as GetAccessKeyLastUsed tells it.
+
+    Args:
+        service: as requests to it are signed.
+    """
+    if principal.service is None and principal.role_arn is None:
+        mark_account_as_visited(
+            principal.account_id, principal.access_key_id, service=service, region=region
+        )
 
 
 def assumed_role(access_key_id: str) -> AssumedRole | None:

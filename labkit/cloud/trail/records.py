@@ -19,7 +19,7 @@ from werkzeug.wrappers import Response
 
 from labkit.cloud.iam import state
 from labkit.cloud.iam.asked import Asked
-from labkit.cloud.shared import clients
+from labkit.cloud.shared import clients, identity
 from labkit.cloud.shared.identity import Principal
 from labkit.cloud.trail import events, journal, shown, who
 
@@ -54,7 +54,8 @@ class Call:
 
 
 def write(call: Call, response: Response) -> None:
-    """Keep the record of a call that was answered."""
+    """Keep the record of a call that was answered, and when its key was used."""
+    identity.note_use(call.principal, call.source, call.region)
     for record in _of(call, response):
         journal.append(record)
 
@@ -65,13 +66,13 @@ def _of(call: Call, response: Response) -> Iterator[dict[str, Any]]:
     failed = call.error or failed
     agent = str(call.environ.get("HTTP_USER_AGENT", ""))
     by_service = clients.MARK in agent
-    identity = who.identity(call.principal, by_service=by_service)
-    invoker = identity.get("invokedBy")
+    asking = who.identity(call.principal, by_service=by_service)
+    invoker = asking.get("invokedBy")
     kind = events.data_type(service, operation)
     git = operation in _GIT
     record = {
         "eventVersion": VERSION,
-        "userIdentity": identity,
+        "userIdentity": asking,
         "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "eventSource": f"{call.source}.amazonaws.com",
         "eventName": events.name(service, operation)[:_MOST_NAME],
@@ -95,7 +96,7 @@ def _of(call: Call, response: Response) -> Iterator[dict[str, Any]]:
     owner = _owner(call)
     if owner and owner != record["recipientAccountId"]:
         shared = {"sharedEventID": str(uuid4()), "recipientAccountId": owner}
-        yield record | shared | {"eventID": str(uuid4()), "userIdentity": _stranger(identity)}
+        yield record | shared | {"eventID": str(uuid4()), "userIdentity": _stranger(asking)}
 
 
 def _account(call: Call) -> str:

@@ -32,6 +32,7 @@ those of `expressions`. What they `find`, by kind:
     ec2:security-group           name -> id               ec2:key-pair               id -> name
     ecs:task-definition          family or ARN -> ARN     ecs:task-definition-roles  the same -> ARNs of its two roles
     iam:user, iam:role, iam:group, iam:instance-profile   name -> ARN
+    iam:access-key               its id -> ARN of its user
     iam:instance-profile-roles   name or ARN -> ARNs      iam:caller                 `user` -> ARN of the user who asks
     iam:user-boundary, iam:role-boundary                  name -> ARN of the boundary
     kms:key                      id, ARN or alias -> ARN  kms:ciphertext             blob -> ARN of its key
