@@ -13,9 +13,10 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import time
 import tomllib
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
@@ -26,6 +27,7 @@ from matplotlib.ticker import MaxNLocator
 
 from labkit.lab import Lab
 from labkit.observe.charts import Chart, bar, empty, legend, name_rows, new_axes
+from labkit.observe.waiting import poll_seconds
 
 USED, REFUSED, NEVER, UNSEEN = "used", "refused", "never used", "leaves no event"
 _STATES = [USED, REFUSED, NEVER, UNSEEN]
@@ -115,6 +117,27 @@ def delivered(lab: Lab, trail: str, since: datetime | None = None) -> list[Recor
     return sorted(
         (record for record in records if record["eventTime"] >= first),
         key=lambda record: str(record["eventTime"]),
+    )
+
+
+def wait_for_delivery(lab: Lab, trail: str, timeout: float = 1800.0) -> None:
+    """Wait until a trail has delivered what happened before this call, or before its logging was stopped.
+
+    AWS delivers within about 15 minutes; the lab in 5 s, and at once when logging is stopped.
+
+    Raises:
+        TimeoutError: it has not in time (seconds).
+    """
+    cloudtrail = lab.client("cloudtrail")
+    asked, deadline = datetime.now(UTC).replace(microsecond=0), time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        status = cloudtrail.get_trail_status(Name=trail)
+        since = asked if status["IsLogging"] else status["StopLoggingTime"]
+        if "LatestDeliveryTime" in status and status["LatestDeliveryTime"] >= since:
+            return
+        time.sleep(poll_seconds(lab))
+    raise TimeoutError(
+        f"{trail} has not delivered: {status.get('LatestDeliveryError', 'no error')}"
     )
 
 

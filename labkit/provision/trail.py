@@ -79,3 +79,21 @@ def delete_trail(lab: Lab) -> None:
             for item in page.get("Contents", []):
                 s3.delete_object(Bucket=bucket(lab), Key=item["Key"])
         s3.delete_bucket(Bucket=bucket(lab))
+
+
+def robot(lab: Lab) -> str:
+    """The user of the lesson on least privilege: a program outside AWS, which needs keys."""
+    return f"{lab.name}-robot"
+
+
+def delete_robot(lab: Lab) -> None:
+    """Delete the user, with its keys and policies, and the project that it made."""
+    iam, user = lab.client("iam"), robot(lab)
+    with missing_is_fine():
+        lab.client("codebuild").delete_project(name=user)
+    with missing_is_fine():
+        for key in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]:
+            iam.delete_access_key(UserName=user, AccessKeyId=key["AccessKeyId"])
+        for policy in iam.list_user_policies(UserName=user)["PolicyNames"]:
+            iam.delete_user_policy(UserName=user, PolicyName=policy)
+        iam.delete_user(UserName=user)

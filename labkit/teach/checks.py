@@ -18,6 +18,7 @@ from labkit.provision import pipeline as pipelines
 from labkit.teach.depth_checks import build_in_depth
 from labkit.teach.gate_checks import environments
 from labkit.teach.hook_checks import hooks
+from labkit.teach.privilege_checks import least_privilege
 from labkit.teach.result import Result, line
 from labkit.teach.role_checks import roles
 from labkit.teach.strategy_checks import strategies
@@ -29,6 +30,7 @@ __all__ = [
     "deploy",
     "environments",
     "hooks",
+    "least_privilege",
     "pipeline",
     "release",
     "roles",

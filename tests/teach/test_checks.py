@@ -36,7 +36,8 @@ def lab(lab_environment: Aws, request: pytest.FixtureRequest) -> Lab:
 
 
 @pytest.mark.parametrize(
-    "piece", [*NAMES, "release", "build_in_depth", "environments", "strategies", "hooks"]
+    "piece",
+    [*NAMES, "release", "build_in_depth", "environments", "strategies", "hooks", "least_privilege"],
 )
 def test_nothing_holds_in_an_empty_aws(lab: Lab, piece: str) -> None:
     result = getattr(check, piece)(lab)
