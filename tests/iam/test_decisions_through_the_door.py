@@ -116,7 +116,7 @@ def can_be_asked(row: dict[str, Any]) -> bool:
         and [*row["resource"].split(":"), "", "", ""][3] in ("", "us-east-1")
         and not {"scps", "grants", "of"} & row.keys()
         and not ("policy" in row and "s3" not in row["action"].lower())
-        and not (caller == "alice" and {"session", "boundary"} & row.keys())
+        and not (caller == "alice" and "session" in row)
         and not row["id"].startswith("17")  # the API refuses to keep what is not of the grammar
         and all(_comes_along(key, value, row, caller) for key, value in context.items())
         and not any(key in written and not any(key in one.lower() for one in context) for key in ALWAYS)
@@ -253,7 +253,7 @@ def test_decision(aws: Aws, alice: Identity, build: str, row: dict[str, Any]) ->
     assert (denial is None) is row["allowed"], denial
     if not row["allowed"] and ":policy/" not in row.get("says", ":policy/"):
         assert denial is not None
-        assert denial.endswith(row["says"])
+        assert row["says"] in denial
 
 
 def asked(who: Identity, row: dict[str, Any]) -> str | None:

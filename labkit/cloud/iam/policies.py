@@ -26,16 +26,15 @@ def of(principal: Principal, identity: Any | None) -> Policies:
     """
     if identity is None:
         return Policies()
-    backend, role = iam_backends[principal.account_id]["aws"], identity
-    if principal.role_arn is None:
-        return Policies(tuple(_of_user(backend, identity)))
-    boundary = None
-    if role.permissions_boundary_arn:
-        known = backend.managed_policies.get(role.permissions_boundary_arn)
+    backend, boundary = iam_backends[principal.account_id]["aws"], None
+    if arn := getattr(identity, "permissions_boundary_arn", None):
+        known = backend.managed_policies.get(arn)
         # one that is gone allows nothing
         boundary = next(_managed([known] if known else []), Policy("{}"))
+    if principal.role_arn is None:
+        return Policies(tuple(_of_user(backend, identity)), boundary)
     return Policies(
-        (*_inline(role.policies), *_managed(role.managed_policies.values())),
+        (*_inline(identity.policies), *_managed(identity.managed_policies.values())),
         boundary,
         _of_session(backend, principal),
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from labkit.cloud.iam.api import conflicts, credentials, roles, simulation
+from labkit.cloud.iam.api import boundaries, conflicts, credentials, roles, simulation
 
 
 def start() -> None:
     """Put them in their places: called once, when IAM is first asked for."""
     simulation.start()
+    boundaries.start()
     conflicts.start()
     credentials.start()
     roles.start()
