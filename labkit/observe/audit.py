@@ -65,7 +65,7 @@ def who(
     found = [
         record
         for name in names
-        for record in events(lab, since=since, until=until, EventName=name)
+        for record in reversed(events(lab, since=since, until=until, EventName=name))
         if _is_about(record, lab.name)
     ]
     found.sort(key=lambda record: record["eventTime"])
@@ -327,12 +327,19 @@ def _name(identity: dict[str, Any]) -> str:
 
 
 def _said(record: Record) -> str:
-    """What tells one event of a kind from another: a decision and its reason, a role's policy, a commit."""
+    """What tells one event of a kind from another: a decision and its reason, a policy, a session, a commit."""
     given = record.get("requestParameters") or {}
     result = given.get("result")
     if isinstance(result, dict):
         return f"{result.get('status')}: {result.get('summary')}"
-    told = ("policyName", "policyArn", "revision", "sourceVersion", "pipelineExecutionId")
+    told = (
+        "policyName",
+        "policyArn",
+        "roleSessionName",
+        "revision",
+        "sourceVersion",
+        "pipelineExecutionId",
+    )
     return ", ".join(str(given[name]) for name in told if isinstance(given.get(name), str))
 
 

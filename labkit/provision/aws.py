@@ -33,6 +33,7 @@ _MISSING = {
     "BranchDoesNotExistException",
     "NoSuchEntity",
     "NoSuchBucket",
+    "NotFoundException",
     "ResourceNotFoundException",
     "ApplicationDoesNotExistException",
     "DeploymentGroupDoesNotExistException",

@@ -19,6 +19,7 @@ from labkit.teach.depth_checks import build_in_depth
 from labkit.teach.gate_checks import environments
 from labkit.teach.hook_checks import hooks
 from labkit.teach.privilege_checks import least_privilege
+from labkit.teach.protection_checks import protection
 from labkit.teach.result import Result, line
 from labkit.teach.role_checks import roles
 from labkit.teach.strategy_checks import strategies
@@ -32,6 +33,7 @@ __all__ = [
     "hooks",
     "least_privilege",
     "pipeline",
+    "protection",
     "release",
     "roles",
     "source",
