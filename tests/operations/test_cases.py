@@ -10,6 +10,7 @@ import pytest
 
 from labkit.cloud.front import operations
 from labkit.cloud.front.services import SERVICES
+from tests import organizations
 from tests.operations import playing
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +20,8 @@ CASES = [(service, name) for service in MOTO for name in playing.cases(service)]
 
 @pytest.mark.parametrize(("service", "name"), CASES, ids=[f"{one}: {name}" for one, name in CASES])
 def test_case(aws: Any, service: str, name: str) -> None:
+    if service == "organizations":  # an account is in one at most
+        organizations.create(aws)
     playing.Player(aws, service).play(playing.cases(service)[name])
 
 

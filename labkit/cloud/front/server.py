@@ -67,6 +67,7 @@ LATE = {
     "iam": "labkit.cloud.iam.api:start",
     "kms": "labkit.cloud.iam.keys:start",
     "sns": "labkit.cloud.bus.senders:start_topics",
+    "organizations": "labkit.cloud.iam.organization:start",
     "ssm": "labkit.cloud.front.absences:of_parameters",
     "stepfunctions": "labkit.cloud.stepfunctions:start",
     "sts": "labkit.cloud.iam.sessions:start",
@@ -96,6 +97,18 @@ def _do_what_was_asked() -> None:
         return (request and request.environ.get("labkit.operation")) or original(self)
 
     BaseResponse._get_action = _get_action  # type: ignore[method-assign]
+
+
+def _in_the_signers_account() -> None:
+    """Have moto work in the account of who signed; by itself it believes a header, or guesses by the key."""
+    original = BaseResponse.get_current_account
+
+    def get_current_account(self: BaseResponse) -> str:
+        request = getattr(self, "normalized_request", None)
+        principal = request and request.environ.get("labkit.principal")
+        return principal.account_id if principal else original(self)
+
+    BaseResponse.get_current_account = get_current_account  # type: ignore[method-assign]
 
 
 @cache
@@ -136,6 +149,7 @@ def serve(state_dir: Path, port: int) -> None:
     dispatcher = Dispatcher(create_backend_app)
     front = Port(Door(dispatcher, git_http.answer), listener)
     _do_what_was_asked()
+    _in_the_signers_account()
     absences.start()
     connections.listeners.append(_tell_pipelines)
     grammar.start()

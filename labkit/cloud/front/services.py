@@ -19,6 +19,7 @@ SERVICES = {
     "events": "events",
     "sns": "sns",
     "sqs": "sqs",
+    "organizations": "organizations",
     "ssm": "ssm",
     "secretsmanager": "secretsmanager",
     "ec2": "ec2",

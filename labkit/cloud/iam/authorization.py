@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from labkit.cloud.iam import context, policies, resources, sessions, state, tags
+from labkit.cloud.iam import (
+    context,
+    organization,
+    policies,
+    resources,
+    sessions,
+    state,
+    tags,
+)
 from labkit.cloud.iam.asked import Asked, asked
 from labkit.cloud.iam.asked.rows import PASS_ROLE
 from labkit.cloud.iam.context import Connection
@@ -131,4 +139,9 @@ def _context(
     }
     if not principal.service:
         tagged["aws:principaltag"] = of_principal
-    return context.Context({**known, "aws:resourceaccount": [account_id], **asked.keys}, tagged)
+    own = {**known, "aws:resourceaccount": [account_id], **asked.keys}
+    if org := organization.id_of(account_id):
+        own["aws:resourceorgid"] = [org]
+    if "kms:viaservice" in own:
+        own["aws:viaawsservice"] = ["true"]
+    return context.Context(own, tagged)

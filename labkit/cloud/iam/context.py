@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from labkit.cloud.iam import sessions
+from labkit.cloud.iam import organization, sessions
 from labkit.cloud.shared.identity import Principal
 
 EC2 = "ec2.amazonaws.com"
@@ -25,11 +25,13 @@ class Connection:
     Args:
         source_arn: the resource on whose behalf an AWS service asks for itself.
         agent: the User-Agent header.
+        secure: whether it counts as sent by TLS (`aws:SecureTransport`).
     """
 
     region: str
     source_arn: str | None = None
     agent: str = ""
+    secure: bool = True
 
 
 class Context(dict[str, Values]):
@@ -64,7 +66,7 @@ def of(principal: Principal, identity: Any | None, connection: Connection) -> di
         "aws:currenttime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "aws:epochtime": str(int(now.timestamp())),
         "aws:requestedregion": connection.region,
-        "aws:securetransport": "false",
+        "aws:securetransport": str(connection.secure).lower(),
         "aws:useragent": connection.agent,
         "aws:viaawsservice": "false",
     }
@@ -85,6 +87,7 @@ def of(principal: Principal, identity: Any | None, connection: Connection) -> di
             "aws:principalaccount": principal.account_id,
             "aws:principalarn": principal.role_arn or principal.arn,
             "aws:principalisawsservice": "false",
+            "aws:principalorgid": organization.id_of(principal.account_id),
             **_of_identity(principal, identity),
         }
     return {key: [value] for key, value in known.items() if value}

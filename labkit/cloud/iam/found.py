@@ -14,8 +14,9 @@ from typing import Any
 
 from moto.core.exceptions import ServiceException
 
-from labkit.cloud.iam import state
+from labkit.cloud.iam import organization, state
 from labkit.cloud.iam.asked.expressions import Find
+from labkit.cloud.iam.managed_keys import ALIAS_OF_S3, KEY_OF_S3
 from labkit.cloud.shared.identity import Principal
 
 _KEY_ID = 36  # the bytes of a ciphertext of moto's that name its key
@@ -208,6 +209,8 @@ def _key(at: _Place, named: str) -> Any:
     """Args: named: id, ARN, or an alias as `alias/NAME` or by its ARN."""
     arn = state.parsed(named)
     resource = arn.resource if arn else named
+    if managed := _managed(at, arn, resource):
+        return managed
     for place in (named, ""):  # moto does not look whose the ARN is
         keys = at.kept("kms", "keys", place)
         if (known := keys.get(resource.removeprefix("key/"))) is not None:
@@ -215,6 +218,16 @@ def _key(at: _Place, named: str) -> Any:
         if arn_found := _first(one for one in list(keys.values()) if resource in one.aliases):
             return arn_found
     return None
+
+
+def _managed(at: _Place, arn: state.Arn | None, resource: str) -> str | None:
+    """The ARN of an account's `aws/s3`, if that is what was named."""
+    if resource.removeprefix("key/") not in (ALIAS_OF_S3, KEY_OF_S3):
+        return None
+    region, account_id = (
+        (arn.region, arn.account_id) if arn else (at.region, at.principal.account_id)
+    )
+    return f"arn:aws:kms:{region}:{account_id}:key/{KEY_OF_S3}"
 
 
 def _key_of_ciphertext(at: _Place, blob: bytes) -> Any:
@@ -238,6 +251,45 @@ def _upload(at: _Place, upload_id: str) -> dict[str, str] | None:
     return None
 
 
+def _encrypts_with(at: _Place, named: str) -> str | None:
+    """Args: named: bucket, algorithm and key as a request says them, the last two perhaps empty."""
+    if named.count(" ") < 2:
+        return None
+    bucket, algorithm, key = named.split(" ", 2)
+    backend = state.of_bucket(bucket)
+    default = default_encryption(backend.buckets[bucket]) if backend else {}
+    if not algorithm:
+        algorithm, key = default.get("SSEAlgorithm", ""), default.get("KMSMasterKeyID") or key
+    if not algorithm.startswith("aws:kms"):
+        return None
+    if found := _key(at, key or ALIAS_OF_S3):
+        return str(found)
+    here = f"arn:aws:kms:{at.region}:{at.principal.account_id}"
+    if state.parsed(key):
+        return key
+    return f"{here}:{key}" if key.startswith("alias/") else f"{here}:key/{key}"
+
+
+def default_encryption(bucket: Any) -> dict[str, str]:
+    """What a bucket encrypts with, if a request says nothing of it: `SSEAlgorithm`, `KMSMasterKeyID`."""
+    rule = (bucket.encryption or {}).get("Rule") or {}
+    rules = rule if isinstance(rule, list) else [rule]
+    return dict(rules[0].get("ApplyServerSideEncryptionByDefault") or {}) if rules else {}
+
+
+def _encrypted_with(at: _Place, named: str) -> str | None:
+    """Args: named: bucket, version and key of an object; the version may be empty."""
+    if named.count(" ") < 2:
+        return None
+    bucket, version, name = named.split(" ", 2)
+    backend = state.of_bucket(bucket)
+    known = backend.buckets[bucket].keys.getlist(name, []) if backend else []
+    found = [one for one in known if not version or one.version_id == version]
+    newest = found[-1] if found else None
+    algorithm = getattr(newest, "encryption", None) or ""  # a delete marker has none
+    return getattr(newest, "kms_key_id", None) if algorithm.startswith("aws:kms") else None
+
+
 def _secret(at: _Place, named: str) -> Any:
     """Args: named: name, ARN, or an ARN without its random ending."""
     for place in (named, ""):  # moto does not look whose the ARN is
@@ -245,6 +297,11 @@ def _secret(at: _Place, named: str) -> Any:
         if known is not None:
             return _arn(known)
     return None
+
+
+def _policy_type(at: _Place, policy_id: str) -> Any:
+    found = organization.of(at.principal.account_id)
+    return _first((one for one in found.policies if one.id == policy_id), "type") if found else None
 
 
 _KINDS: dict[str, Callable[[_Place, Any], Any]] = {
@@ -271,6 +328,10 @@ _KINDS: dict[str, Callable[[_Place, Any], Any]] = {
     "iam:user-boundary": lambda at, name: _boundary(_user(at, name)),
     "kms:ciphertext": _key_of_ciphertext,
     "kms:key": _key,
+    "organizations:id": lambda at, name: organization.arn_of(at.principal.account_id, name),
+    "organizations:policy-type": _policy_type,
+    "s3:encrypted-with": _encrypted_with,
+    "s3:encrypts-with": _encrypts_with,
     "s3:upload": _upload,
     "secretsmanager:secret": _secret,
 }

@@ -1,4 +1,4 @@
-"""Which policies decide about a principal: its identity's, its boundary, its session's.
+"""Which policies decide about a principal: its organization's, its identity's, its boundary, its session's.
 
 AWS pages: "Policies and permissions in AWS Identity and Access Management"; "Permissions boundaries
 for IAM entities"; "Session policies".
@@ -12,7 +12,7 @@ from typing import Any
 
 from moto.iam.models import iam_backends
 
-from labkit.cloud.iam import sessions
+from labkit.cloud.iam import organization, sessions
 from labkit.cloud.iam.decision import Policies
 from labkit.cloud.iam.statements import Policy
 from labkit.cloud.shared.identity import Principal, assumed_role
@@ -26,17 +26,19 @@ def of(principal: Principal, identity: Any | None) -> Policies:
     """
     if identity is None:
         return Policies()
+    scps = organization.scps(principal)
     backend, boundary = iam_backends[principal.account_id]["aws"], None
     if arn := getattr(identity, "permissions_boundary_arn", None):
         known = backend.managed_policies.get(arn)
         # one that is gone allows nothing
         boundary = next(_managed([known] if known else []), Policy("{}"))
     if principal.role_arn is None:
-        return Policies(tuple(_of_user(backend, identity)), boundary)
+        return Policies(tuple(_of_user(backend, identity)), boundary, scps=scps)
     return Policies(
         (*_inline(identity.policies), *_managed(identity.managed_policies.values())),
         boundary,
         _of_session(backend, principal),
+        scps,
     )
 
 

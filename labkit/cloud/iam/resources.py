@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from labkit.cloud.iam import state
+from labkit.cloud.iam import managed_keys, state
 from labkit.cloud.iam.decision import Of
 from labkit.cloud.iam.state import Arn
 from labkit.cloud.iam.statements import Policy, Request, Statement
@@ -137,6 +137,8 @@ def _trust(arn: Arn) -> Policy | None:
 
 
 def _of_key(arn: Arn, account_id: str | None) -> ResourcePolicies:
+    if managed_keys.is_managed(arn):
+        return ResourcePolicies(_policy(managed_keys.policy_of(arn)), (), Of.KEY, account_id)
     key = state.kept(arn, "keys").get(arn.rest) if arn.kind == "key" else None
     if key is None:
         return ResourcePolicies(account_id=account_id)

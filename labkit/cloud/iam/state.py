@@ -20,7 +20,7 @@ _PLACES = {
     # of moto's two, the one that runs state machines
     "states": ("moto.stepfunctions.parser.models", "stepfunctions_parser_backends"),
 }
-_GLOBAL = {"iam", "s3", "sts"}
+_GLOBAL = {"iam", "organizations", "s3", "sts"}
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ def parsed(text: str) -> Arn | None:
 
 def backend(service: str, account_id: str, region: str) -> Any | None:
     """What moto keeps of a service, by what its ARNs say, in an account and Region."""
-    return among(_backends(service), account_id, "aws" if service in _GLOBAL else region)
+    return among(backends(service), account_id, "aws" if service in _GLOBAL else region)
 
 
 def everywhere(service: str) -> Iterator[Any]:
     """What moto keeps of a service in every account and Region."""
-    for regions in list(_backends(service).values()):
+    for regions in list(backends(service).values()):
         yield from list(regions.values())
 
 
@@ -109,6 +109,7 @@ def functions(arn: Arn) -> list[Any]:
     return [] if known is None else [one for one in (known["latest"], *known["versions"]) if one]
 
 
-def _backends(service: str) -> Mapping[str, Mapping[str, Any]]:
+def backends(service: str) -> Mapping[str, Mapping[str, Any]]:
+    """What moto keeps of a service, by account and Region."""
     module, name = _PLACES.get(service, (f"moto.{service}.models", f"{service}_backends"))
     return getattr(sys.modules.get(module), name, {})

@@ -24,7 +24,7 @@ from moto.s3.models import FakeBucket, FakeKey, FakeMultipart, S3Backend
 from moto.s3.responses import S3Response
 from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
-from labkit.cloud.s3 import acls, checksums
+from labkit.cloud.s3 import acls, checksums, encryption
 from labkit.cloud.shared.bodies import Body, sum_of
 
 BODY = "labkit.body"  # in the environment of an upload, whose `wsgi.input` is empty
@@ -102,6 +102,7 @@ def _take_bodies() -> None:
     setup, respond = S3Response.setup_class, S3Response._key_response
 
     def setup_class(self: Any, request: Request, *arguments: Any, **keywords: Any) -> None:
+        encryption.settle(request.environ)
         setup(self, request, *arguments, **keywords)
         self.body = request.environ.get(BODY, self.body)
 

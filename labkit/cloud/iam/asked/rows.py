@@ -36,7 +36,11 @@ those of `expressions`. What they `find`, by kind:
     iam:instance-profile-roles   name or ARN -> ARNs      iam:caller                 `user` -> ARN of the user who asks
     iam:user-boundary, iam:role-boundary                  name -> ARN of the boundary
     kms:key                      id, ARN or alias -> ARN  kms:ciphertext             blob -> ARN of its key
+    organizations:id             of a root, unit, account or policy -> ARN
+    organizations:policy-type    id of a policy -> `SERVICE_CONTROL_POLICY`
     s3:upload                    upload id -> the parameters of its CreateMultipartUpload
+    s3:encrypts-with             `BUCKET ALGORITHM KEY` of a request -> ARN of the KMS key that it is encrypted with
+    s3:encrypted-with            `BUCKET VERSION KEY` of an object -> ARN of the KMS key that it was encrypted with
     secretsmanager:secret        name or ARN -> ARN
 """
 
