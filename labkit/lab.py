@@ -17,7 +17,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 import platformdirs
+from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 from botocore.exceptions import EndpointConnectionError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -38,6 +40,8 @@ class Lab:
         name: the name everything starts with, so that two labs live side by side.
         target: None for the local AWS of this environment; "aws" for the real account that
             boto3's own settings name (where pieces cost money).
+        acts_as: the ARN of a role, of another account perhaps, that all clients act as; None: whoever
+            this environment says.
 
     Raises:
         LabError: this environment has no local AWS, or a real one was asked for inside it.
@@ -45,6 +49,7 @@ class Lab:
 
     name: str = "hello"
     target: str | None = None
+    acts_as: str | None = None
     _clients: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -107,7 +112,8 @@ class Lab:
 
     @cached_property
     def _session(self) -> boto3.Session:
-        return boto3.Session()
+        session = boto3.Session()
+        return session if self.acts_as is None else _assumed(session, self.acts_as)
 
     @cached_property
     def account_id(self) -> str:
@@ -196,6 +202,22 @@ class Lab:
             f"<p>Lab <code>{self.name}</code> works in {where}: "
             f"account {self.account_id}, Region {self.region}.</p>"
         )
+
+
+def _assumed(session: boto3.Session, role_arn: str) -> boto3.Session:
+    """A session that acts as a role, and assumes it again when its hour is over.
+
+    AWS page: "AssumeRole" in the STS API Reference.
+    """
+    fetcher = AssumeRoleCredentialFetcher(
+        session._session.create_client,
+        session.get_credentials(),
+        role_arn,
+        extra_args={"RoleSessionName": "labkit"},
+    )
+    acting = botocore.session.Session()
+    acting._credentials = DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+    return boto3.Session(botocore_session=acting, region_name=session.region_name)
 
 
 def tag_list(lab: Lab, key: str = "Key", value: str = "Value") -> list[dict[str, str]]:

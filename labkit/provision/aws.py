@@ -27,6 +27,8 @@ _EXISTS = {
     "TrailAlreadyExistsException",
     "InvalidGroup.Duplicate",
     "InvalidPermission.Duplicate",
+    "AlreadyInOrganizationException",
+    "DuplicatePolicyAttachmentException",
 }
 _MISSING = {
     "RepositoryDoesNotExistException",

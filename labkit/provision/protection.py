@@ -14,10 +14,10 @@ PEOPLE = ("developer", "releaser", "break-glass")
 
 def delete_protection(lab: Lab) -> None:
     """Delete the people's roles, the bucket's policy and the place that production is."""
-    iam, s3 = lab.client("iam"), lab.client("s3")
+    s3 = lab.client("s3")
     with missing_is_fine():
         s3.delete_bucket_policy(Bucket=lab.bucket)
     environments.delete_environments(lab)
     for who in PEOPLE:
         with missing_is_fine():
-            roles.delete_role(iam, lab.role(who))
+            roles.delete_role(lab, who)

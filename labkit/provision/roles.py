@@ -191,15 +191,16 @@ def delete_roles(lab: Lab) -> None:
         iam.delete_instance_profile(InstanceProfileName=profile)
     for who in ROLES:
         with missing_is_fine():
-            delete_role(iam, lab.role(who))
+            delete_role(lab, who)
 
 
-def delete_role(iam: Any, name: str) -> None:
+def delete_role(lab: Lab, who: str) -> None:
     """Delete a role with its policies.
 
-    Args:
-        iam: an IAM client.
+    Raises:
+        botocore.exceptions.ClientError: `NoSuchEntity`.
     """
+    iam, name = lab.client("iam"), lab.role(who)
     for policy_name in iam.list_role_policies(RoleName=name)["PolicyNames"]:
         iam.delete_role_policy(RoleName=name, PolicyName=policy_name)
     for attached in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import string
 import tempfile
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,14 +16,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Any, TypeVar
 
+from botocore.exceptions import ClientError
+
 from labkit.cloud.codepipeline.models import ActionRun, Artifact, Execution, Pipeline
 from labkit.cloud.shared import clients, runtime
 from labkit.cloud.shared.clients import Session
 from labkit.cloud.shared.clone_ref import FORMAT, CloneRef
 
 CODEPIPELINE = "codepipeline.amazonaws.com"
+SESSION = "codepipeline"
 T = TypeVar("T")
 _BLOCK = 1 << 20
+_VALID_FOR_SECONDS = 300
 _ALPHABET = string.ascii_letters + string.digits
 
 
@@ -36,6 +41,26 @@ class ActionFailed(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code, self.message = code, message
+
+
+def assume_own(session: Session, role_arn: str, own: str, pipeline: str) -> Session:
+    """Assume an action's own role from the pipeline's.
+
+    Args:
+        session: of the pipeline's role, whose ARN is `role_arn`.
+        own: the action's role.
+        pipeline: the ARN of the pipeline.
+
+    Raises:
+        ActionFailed: PermissionError, the one may not assume or the other does not trust.
+
+    AWS page: "Create a pipeline that uses resources from another AWS account".
+    """
+    try:
+        return clients.chain_role(session, own, SESSION, pipeline)
+    except ClientError as error:
+        told = f"{role_arn} is not authorized to perform AssumeRole on role {own}"
+        raise ActionFailed("PermissionError", told) from error
 
 
 @contextmanager
@@ -75,6 +100,7 @@ class Action:
     execution: Execution
     run: ActionRun
     changed: Callable[[], None]  # says that the run shows something new
+    _own: Session | None = None  # of the action's own role
 
     @property
     def configuration(self) -> dict[str, str]:
@@ -90,17 +116,19 @@ class Action:
 
         AWS page: "Create a pipeline that uses resources from another AWS account".
         """
-        name = "codepipeline"
         session = clients.assume_role(
             CODEPIPELINE,
             self.execution.declaration["roleArn"],
-            name,
+            SESSION,
             self.pipeline.region,
             source_arn=self.pipeline.arn,
         )
         own = self.declaration.get("roleArn")
         if own:
-            session = clients.chain_role(session, own, name, self.pipeline.arn)
+            if self._own is None or self._own.expires < time.monotonic() + _VALID_FOR_SECONDS:
+                declared = self.execution.declaration["roleArn"]
+                self._own = assume_own(session, declared, own, self.pipeline.arn)
+            session = self._own
         return session if session.region == self.region else session.in_region(self.region)
 
     @property

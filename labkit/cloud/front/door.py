@@ -320,7 +320,7 @@ def _record(call: Call, response: Response) -> None:
         _report(f"the record of {call.service}:{call.operation}", error)
 
 
-def _counts_as_tls(environ: Environ) -> bool:
+def _counts_as_tls(environ: Mapping[str, Any]) -> bool:
     """Nothing leaves this machine: the address that the lab hands out stands for AWS's https endpoints.
 
     The same port as `localhost` stands for http, so that what a policy says of it can be tried.

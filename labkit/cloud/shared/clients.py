@@ -174,23 +174,19 @@ def _keep(key: _Key, session: Session) -> Session:
 def chain_role(
     session: Session, role_arn: str, session_name: str, source_arn: str | None
 ) -> Session:
-    """Act as `role_arn`, assumed from the role that `session` acts as.
+    """Act as `role_arn`, assumed anew from the role that `session` acts as; for an hour at most.
 
     Raises:
         botocore.exceptions.ClientError: `AccessDenied`.
     """
-    key = (session.access_key_id, role_arn, session_name, source_arn, identity.trust(role_arn))
-    if known := _kept(key, _VALID_FOR_SECONDS):
-        return known
     answer = session.client("sts").assume_role(RoleArn=role_arn, RoleSessionName=session_name)
     keys = answer["Credentials"]
     parent = identity.find(session.access_key_id)
     if parent is not None and parent.invoked_by:
         identity.remember_session(keys["AccessKeyId"], parent.invoked_by, source_arn)
-    chained = Session(
+    return Session(
         keys["AccessKeyId"], keys["SecretAccessKey"], keys["SessionToken"], session.region
     )
-    return _keep(key, chained)
 
 
 def as_service(service: str, region: str) -> Session:

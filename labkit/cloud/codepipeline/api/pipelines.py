@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 from labkit.cloud.codepipeline import catalogue, polling
 from labkit.cloud.codepipeline import declaration as rules
 from labkit.cloud.codepipeline import execution as machine
-from labkit.cloud.codepipeline.action import CODEPIPELINE
+from labkit.cloud.codepipeline.action import CODEPIPELINE, SESSION, ActionFailed, assume_own
 from labkit.cloud.codepipeline.api.base import Answer, Operations, check_tags, tag_map
 from labkit.cloud.codepipeline.models import Pipeline
 from labkit.cloud.shared import clients
@@ -84,14 +84,21 @@ class Pipelines(Operations):
         rules.check(declared, self.registry)
         arn = self.arn(declared["name"])
         try:
-            clients.assume_role(
-                CODEPIPELINE, declared["roleArn"], "codepipeline", self.region, source_arn=arn
+            session = clients.assume_role(
+                CODEPIPELINE, declared["roleArn"], SESSION, self.region, source_arn=arn
             )
         except ClientError as error:
             raise AWSError(
                 "InvalidStructureException",
                 f"CodePipeline is not authorized to perform AssumeRole on role {declared['roleArn']}",
             ) from error
+        try:
+            for stage in declared["stages"]:
+                for action in stage["actions"]:
+                    if own := action.get("roleArn"):
+                        assume_own(session, declared["roleArn"], own, arn)
+        except ActionFailed as failed:
+            raise AWSError("InvalidStructureException", failed.message) from failed
         defaults = {"executionMode": "SUPERSEDED", "pipelineType": "V1"}
         stages = [_filled(stage) for stage in declared["stages"]]
         return {**defaults, **declared, "stages": stages, "version": version}
