@@ -84,7 +84,8 @@ def events(
         botocore.exceptions.ClientError: `InvalidLookupAttributesException`, of several attributes.
     """
     wanted = [{"AttributeKey": key, "AttributeValue": value} for key, value in attribute.items()]
-    times = {"StartTime": since, "EndTime": until}
+    # events have whole seconds: one of this very second would be before it
+    times = {"StartTime": since and since.replace(microsecond=0), "EndTime": until}
     pages = (
         lab.client("cloudtrail")
         .get_paginator("lookup_events")

@@ -299,3 +299,10 @@ def test_insights_and_lake_are_refused_by_name(aws: Aws, operation: str, given: 
         ClientError, match=r"UnknownOperationException.*does not support cloudtrail"
     ):
         getattr(aws.unchecked("cloudtrail"), operation)(**given)
+
+
+def test_what_is_of_this_very_second_is_not_before_it(aws: Aws) -> None:
+    begun = datetime.now(UTC)
+    who = user(aws, allow("sns:ListTopics"))
+    who.client("sns").list_topics()
+    assert len(events(aws, "Username", who.name, StartTime=begun)) == 1

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from moto.iam.models import iam_backends, mark_account_as_visited
+from moto.iam.models import AccessKeyLastUsed, iam_backends
 from moto.sts.models import AssumedRole, sts_backends
 
 LEARNER = "learner"
@@ -141,10 +141,9 @@ def note_use(principal: Principal, service: str, region: str) -> None:
     Args:
         service: as requests to it are signed.
     """
-    if principal.service is None and principal.role_arn is None:
-        mark_account_as_visited(
-            principal.account_id, principal.access_key_id, service=service, region=region
-        )
+    key = iam_backends[principal.account_id]["aws"].access_keys.get(principal.access_key_id)
+    if key is not None:
+        key.last_used = AccessKeyLastUsed(datetime.now(UTC), service=service, region=region)
 
 
 def assumed_role(access_key_id: str) -> AssumedRole | None:

@@ -10,14 +10,22 @@ import json
 import mmap
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from labkit.cloud.shared import runtime
 
 Record = dict[str, Any]
 listeners: list[Callable[[Record], None]] = []  # told of each record once it is kept
 _lock = threading.Lock()
+_encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
+
+
+@cache
+def _opened(path: Path) -> BinaryIO:
+    """For writing at its end, as long as this process lives; nothing waits in a buffer."""
+    return path.open("ab", buffering=0)
 
 
 def path() -> Path:
@@ -27,9 +35,9 @@ def path() -> Path:
 
 def append(record: Record) -> None:
     """Keep one more record."""
-    line = json.dumps(record, default=str, separators=(",", ":")) + "\n"
-    with _lock, path().open("a", encoding="utf-8") as file:
-        file.write(line)
+    line = f"{_encode(record)}\n".encode()
+    with _lock:
+        _opened(path()).write(line)
     for listener in listeners:
         listener(record)
 

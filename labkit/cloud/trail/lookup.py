@@ -58,6 +58,7 @@ def lookup(
         raise AWSError("InvalidLookupAttributesException", message)
     if start and end and start > end:
         raise AWSError("InvalidTimeRangeException", "The start time is after the end time")
+    start = start and start.replace(microsecond=0)  # as the times of events are
     asked = zlib.crc32(json.dumps([attributes, start, end, region], default=str).encode())
     attribute = attributes[0] if attributes else None
     value = attribute["AttributeValue"] if attribute else ""

@@ -177,13 +177,18 @@ def _answer(call: Call, response: Response) -> tuple[dict[str, Any], tuple[str, 
         "context": {},
     }
     try:
-        parsed = create_parser(_protocol(call.service, response)).parse(seen, model.output_shape)
+        parsed = _parser(_protocol(call.service, response)).parse(seen, model.output_shape)
     except ResponseParserError:
         parsed = {}
     if failed:
         error = parsed.get("Error", {})
         return {}, (error.get("Code") or str(response.status_code), error.get("Message") or "")
     return parsed, None
+
+
+@cache
+def _parser(protocol: str) -> Any:
+    return create_parser(protocol)
 
 
 @cache
