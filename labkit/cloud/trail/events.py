@@ -45,7 +45,10 @@ def is_read_only(service: str, operation: str) -> bool:
     if not operation.isalnum():  # it is none: `POST /`
         return False
     themselves, _ = rows.of(service).rows(operation)
-    levels = {reference.access_level(row.action) for row in themselves}
+    actions = [row.action for row in themselves]
+    # what is asked of another service beside it, such as kms:Decrypt, is not what was called
+    own = [one for one in actions if one.partition(":")[0] == actions[0].partition(":")[0]]
+    levels = {reference.access_level(action) for action in own}
     if levels and None not in levels:
         return levels <= {"List", "Read"}
     return operation.startswith(_READS)

@@ -178,7 +178,7 @@ def _answer(call: Call, response: Response) -> tuple[dict[str, Any], tuple[str, 
     }
     try:
         parsed = _parser(_protocol(call.service, response)).parse(seen, model.output_shape)
-    except ResponseParserError:
+    except (ResponseParserError, UnicodeDecodeError):  # the second of a body of bytes
         parsed = {}
     if failed:
         error = parsed.get("Error", {})
