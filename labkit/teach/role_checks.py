@@ -60,7 +60,7 @@ def roles(lab: Lab) -> Result:
         line(
             "no role may do more than its work",
             "name the actions and the resources, instead of *",
-            lambda: not any(_too_wide(item) for who in ROLES for item in _statements(lab, who)),
+            lambda: not any(too_wide(item) for who in ROLES for item in allowed_by(lab, who)),
         )
     )
     return Result("roles", tuple(lines))
@@ -82,7 +82,7 @@ def _role(lab: Lab, who: str) -> Line:
     def may() -> list[str]:
         return [
             action
-            for item in _statements(lab, who)
+            for item in allowed_by(lab, who)
             if item["Effect"] == "Allow"
             for action in _as_list(item["Action"])
         ]
@@ -101,7 +101,7 @@ def _role(lab: Lab, who: str) -> Line:
     )
 
 
-def _statements(lab: Lab, who: str) -> Iterator[dict[str, Any]]:
+def allowed_by(lab: Lab, who: str) -> Iterator[dict[str, Any]]:
     """The statements of all policies of a role: those in it, and those attached to it."""
     iam, name = lab.client("iam"), lab.role(who)
     for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
@@ -113,7 +113,8 @@ def _statements(lab: Lab, who: str) -> Iterator[dict[str, Any]]:
         yield from _as_list(document["PolicyVersion"]["Document"]["Statement"])
 
 
-def _too_wide(statement: dict[str, Any]) -> bool:
+def too_wide(statement: dict[str, Any]) -> bool:
+    """Whether a statement allows everything of a service, or a narrowable action everywhere."""
     if statement["Effect"] != "Allow":
         return False
     if "NotAction" in statement or "NotResource" in statement:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import tomllib
@@ -11,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from labkit import Lab
-from labkit.provision import provision, tear_down
-from labkit.teach import grading
+from labkit import Lab, observe
+from labkit.provision import provision, roles, tear_down
+from labkit.teach import grading, permission_faults, permission_grading
 from tests.conftest import Aws
 from tests.notebooks.reading import read
 
@@ -104,6 +105,60 @@ def test_a_wrong_mending_is_red(lab: Lab, attempt: dict[str, Any]) -> None:
     wrong = {name: changed(text, attempt) for name, text in right.items()}
     assert wrong != right
     result = grade(lab, "deploy", wrong, grading.mend_the_deployment)
+    assert (result.points, result.passed) == (attempt["points"], False), result
+
+
+@pytest.fixture(scope="module")
+def guarded(aws: Aws) -> Iterator[Lab]:
+    """A lab with a whole pipeline, whose permissions each attempt breaks anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        aws.set_environment(patch)
+        lab = Lab("guarded")
+        provision(lab)
+        observe.wait_for_execution(lab)
+        yield lab
+        permission_faults.remove(lab)
+        tear_down(lab)
+        shutil.rmtree(lab.workspace / lab.repository, ignore_errors=True)
+
+
+def broken(lab: Lab) -> Lab:
+    permission_faults.remove(lab)
+    roles.create_roles(lab)
+    permission_faults.break_permissions(lab)
+    return lab
+
+
+def mend(lab: Lab, source: str) -> None:
+    exec(source, {"json": json, "lab": lab, "permission_faults": permission_faults})
+
+
+def mending(where: Path) -> str:
+    """What the cells between the faults and the grade do."""
+    found = [
+        cell.source
+        for cell in cells(where / "03_mend_the_permissions.ipynb")
+        if re.match("helpers|mend-", cell.metadata["nbgrader"]["grade_id"])
+    ]
+    return "\n".join(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where, points", [(EXERCISES, 1), (EXERCISES / "solutions", 7)])
+def test_the_permissions_as_stored(guarded: Lab, where: Path, points: int) -> None:
+    mend(broken(guarded), mending(where))
+    result = permission_grading.mend_the_permissions(guarded)
+    assert (result.points, result.passed) == (points, points == 7), result
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attempt", attempts("mend_the_permissions"))
+def test_a_wrong_permission_is_red(guarded: Lab, attempt: dict[str, Any]) -> None:
+    right = mending(EXERCISES / "solutions")
+    wrong = changed(right, attempt) + attempt.get("then", "")
+    assert wrong != right
+    mend(broken(guarded), wrong)
+    result = permission_grading.mend_the_permissions(guarded)
     assert (result.points, result.passed) == (attempt["points"], False), result
 
 
