@@ -14,9 +14,9 @@ import jmespath
 import pytest
 from botocore.exceptions import ClientError
 
-from tests import tables
+from tests import organizations, tables
 from tests.conftest import Aws
-from tests.iam.identities import allow, role, user
+from tests.iam.identities import allow, role, session, user
 from tests.waiting import eventually
 
 MASKED = tables.read(Path(__file__).with_name("masked.yaml"))
@@ -136,9 +136,9 @@ def test_a_record_is_as_the_user_guide_has_it(aws: Aws, acted: dict[str, Any]) -
 
 
 def test_a_session_says_whose_role_it_is_and_who_assumed_it(aws: Aws) -> None:
-    who, session = user(aws, allow("sts:AssumeRole")), unique()
+    who, name = user(aws, allow("sts:AssumeRole")), unique()
     arn = role(aws, allow("sns:ListTopics"))
-    keys = who.client("sts").assume_role(RoleArn=arn, RoleSessionName=session)["Credentials"]
+    keys = who.client("sts").assume_role(RoleArn=arn, RoleSessionName=name)["Credentials"]
     boto3.client(
         "sns",
         "us-east-1",
@@ -147,7 +147,7 @@ def test_a_session_says_whose_role_it_is_and_who_assumed_it(aws: Aws) -> None:
         aws_secret_access_key=keys["SecretAccessKey"],
         aws_session_token=keys["SessionToken"],
     ).list_topics()
-    [did] = events(aws, "Username", session)
+    [did] = events(aws, "Username", name)
     issuer = record(did)["userIdentity"]["sessionContext"]["sessionIssuer"]
     assert (issuer["type"], issuer["arn"]) == ("Role", arn)
     [assumed] = [
@@ -158,6 +158,23 @@ def test_a_session_says_whose_role_it_is_and_who_assumed_it(aws: Aws) -> None:
     assert assumed["EventName"] == "AssumeRole"
     assert arn in [one["ARN"] for one in record(assumed)["resources"]]
     assert keys["SecretAccessKey"] not in assumed["CloudTrailEvent"]
+
+
+def test_both_accounts_hear_of_a_role_that_is_assumed_across_them(aws: Aws) -> None:
+    member = organizations.account(aws)
+    arn = f"arn:aws:iam::{member}:role/{organizations.ROLE}"
+    entered = session(aws, arn)
+    [ours] = events(aws, "ResourceName", arn)
+    who = {"LookupAttributes": [{"AttributeKey": "ResourceName", "AttributeValue": arn}]}
+    [theirs] = entered.client("cloudtrail").lookup_events(**who)["Events"]
+    assert record(ours)["sharedEventID"] == record(theirs)["sharedEventID"]
+    assert record(ours)["userIdentity"]["userName"] == "learner"
+    assert record(theirs)["userIdentity"] == {
+        "type": "AWSAccount",
+        "principalId": record(ours)["userIdentity"]["principalId"],
+        "accountId": "123456789012",
+    }
+    assert record(theirs)["recipientAccountId"] == member
 
 
 def test_a_service_is_named_for_what_it_does_itself(aws: Aws) -> None:

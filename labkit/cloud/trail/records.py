@@ -92,11 +92,12 @@ def _of(call: Call, response: Response) -> Iterator[dict[str, Any]]:
         "recipientAccountId": _account(call),
         "eventCategory": "Management" if kind is None else "Data",
     }
-    yield record
     owner = _owner(call)
     if owner and owner != record["recipientAccountId"]:
-        shared = {"sharedEventID": str(uuid4()), "recipientAccountId": owner}
-        yield record | shared | {"eventID": str(uuid4()), "userIdentity": _stranger(asking)}
+        record["sharedEventID"] = str(uuid4())
+        theirs = {"recipientAccountId": owner, "userIdentity": _stranger(asking)}
+        yield record | theirs | {"eventID": str(uuid4())}
+    yield record
 
 
 def _account(call: Call) -> str:
