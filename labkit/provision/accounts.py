@@ -307,6 +307,18 @@ def delete_target(target: Lab) -> None:
         roles.delete_role(target, RELEASE)
 
 
+def clear_away(lab: Lab) -> None:
+    """Delete what this module made for `lab` in the accounts of the organization, if there is one."""
+    if found(lab.client("organizations").describe_organization) is None:
+        return
+    for name in ACCOUNTS:
+        account_id = account_of(lab, name)
+        if account_id is not None:
+            delete_guardrail(lab, f"{lab.name}-{name}")
+            delete_target(enter(lab, account_id))
+    delete_key(lab)
+
+
 def delete_key(lab: Lab) -> None:
     """Delete the key's alias, and the key in seven days: AWS deletes none at once."""
     kms, alias = lab.client("kms"), key_alias(lab)

@@ -46,6 +46,7 @@ _MISSING = {
     "RepositoryNotFoundException",
     "ClusterNotFoundException",
     "ServiceNotFoundException",
+    "AWSOrganizationsNotInUseException",
     "QueueDoesNotExist",
     "AWS.SimpleQueueService.NonExistentQueue",
     "404",

@@ -15,6 +15,7 @@ from labkit.lab import Lab
 from labkit.provision import build as builds
 from labkit.provision import deploy as deploying
 from labkit.provision import pipeline as pipelines
+from labkit.teach.account_checks import accounts
 from labkit.teach.depth_checks import build_in_depth
 from labkit.teach.gate_checks import environments
 from labkit.teach.hook_checks import hooks
@@ -25,6 +26,7 @@ from labkit.teach.role_checks import roles
 from labkit.teach.strategy_checks import strategies
 
 __all__ = [
+    "accounts",
     "artifacts",
     "build",
     "build_in_depth",

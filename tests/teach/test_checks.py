@@ -37,7 +37,17 @@ def lab(lab_environment: Aws, request: pytest.FixtureRequest) -> Lab:
 
 @pytest.mark.parametrize(
     "piece",
-    [*NAMES, "release", "build_in_depth", "environments", "strategies", "hooks", "least_privilege"],
+    [
+        *NAMES,
+        "release",
+        "build_in_depth",
+        "environments",
+        "strategies",
+        "hooks",
+        "least_privilege",
+        "accounts",
+        "protection",
+    ],  # fmt: skip
 )
 def test_nothing_holds_in_an_empty_aws(lab: Lab, piece: str) -> None:
     result = getattr(check, piece)(lab)
