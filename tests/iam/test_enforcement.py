@@ -15,8 +15,9 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
+from tests import organizations
 from tests.conftest import Aws
-from tests.iam.identities import ACCOUNT, allow, deny, role, session, user
+from tests.iam.identities import ACCOUNT, Identity, allow, deny, role, session, user
 from tests.roles import EVERYTHING, document
 
 # service, operation, parameters, action, resource, AWS's code
@@ -277,3 +278,87 @@ def test_a_denial_is_in_the_trail(aws: Aws, nobody: Any) -> None:
     mine = [one for one in records if one["userIdentity"].get("arn") == nobody.arn]
     assert mine[-1]["eventName"] == "ListTopics"
     assert mine[-1]["errorCode"] == "AuthorizationError"
+
+
+def member(aws: Aws, *statements: dict[str, Any]) -> tuple[str, Identity]:
+    """A new account below a service control policy of these statements, and its administrator."""
+    organization, account = organizations.create(aws), organizations.account(aws)
+    if statements:
+        policy = organization.create_policy(
+            Name=f"p-{account}", Description="caps", Type="SERVICE_CONTROL_POLICY",
+            Content=document(list(statements)),
+        )["Policy"]["PolicySummary"]["Id"]  # fmt: skip
+        organization.attach_policy(PolicyId=policy, TargetId=account)
+    return account, session(aws, f"arn:aws:iam::{account}:role/{organizations.ROLE}")
+
+
+def test_a_service_control_policy_caps_an_accounts_administrator_and_not_the_management_account(
+    aws: Aws,
+) -> None:
+    # "Service control policies (SCPs)", SCP effects on permissions
+    account, administrator = member(aws, deny("sqs:*"))
+    with pytest.raises(ClientError, match="AccessDenied") as error:
+        administrator.client("sqs").list_queues()
+    _, told = refusal(error)
+    assert f"arn:aws:sts::{account}:assumed-role/{organizations.ROLE}/me" in told
+    assert "sqs:ListQueues" in told and "with an explicit deny in a service control policy" in told
+    administrator.client("sns").list_topics()
+    aws.client("sqs").list_queues()
+
+
+def test_what_no_service_control_policy_allows_nobody_in_the_account_may(aws: Aws) -> None:
+    account, administrator = member(aws, allow("s3:*"))
+    aws.client("organizations").detach_policy(PolicyId="p-FullAWSAccess", TargetId=account)
+    administrator.client("s3").list_buckets()
+    with pytest.raises(ClientError, match="because no service control policy allows the sqs:Lis"):
+        administrator.client("sqs").list_queues()
+
+
+def test_an_account_is_who_signs_whatever_a_header_says(aws: Aws) -> None:
+    account, administrator = member(aws)
+    client = administrator.client("iam")
+    client.meta.events.register(
+        "before-sign.iam",
+        lambda request, **_: request.headers.add_header("x-moto-account-id", ACCOUNT),
+    )
+    client.create_user(UserName=f"of-{account}")
+    with pytest.raises(ClientError, match="NoSuchEntity"):
+        aws.client("iam").get_user(UserName=f"of-{account}")
+
+
+def test_an_account_knows_its_organization(aws: Aws) -> None:
+    # "AWS global condition context keys", aws:PrincipalOrgID
+    _, administrator = member(aws)
+    bucket, s3 = f"shared-{uuid4().hex[:8]}", aws.client("s3")
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="a", Body=b"1")
+    organization = aws.client("organizations").describe_organization()["Organization"]["Id"]
+    for known, is_let_in in (("o-somebodyels", False), (organization, True)):
+        condition = {"StringEquals": {"aws:PrincipalOrgID": known}}
+        statement = allow(
+            "s3:GetObject", f"arn:aws:s3:::{bucket}/*", Principal="*", Condition=condition
+        )
+        s3.put_bucket_policy(Bucket=bucket, Policy=document(statement))
+        if is_let_in:
+            administrator.client("s3").get_object(Bucket=bucket, Key="a")
+        else:
+            with pytest.raises(ClientError, match="AccessDenied"):
+                administrator.client("s3").get_object(Bucket=bucket, Key="a")
+
+
+def test_the_labs_address_counts_as_https_and_localhost_as_http(aws: Aws) -> None:
+    # "AWS global condition context keys", aws:SecureTransport
+    bucket, s3 = f"secure-{uuid4().hex[:8]}", aws.client("s3")
+    s3.create_bucket(Bucket=bucket)
+    insecure = {"Bool": {"aws:SecureTransport": "false"}}
+    objects = f"arn:aws:s3:::{bucket}/*"
+    statement = deny("s3:*", objects, Principal="*", Condition=insecure)
+    s3.put_bucket_policy(Bucket=bucket, Policy=document(statement))
+    s3.put_object(Bucket=bucket, Key="a", Body=b"1")
+    plain = Aws({**aws.description, "endpoint_url": on_localhost(aws)})
+    with pytest.raises(ClientError, match="explicit deny in a resource-based policy"):
+        plain.client("s3").get_object(Bucket=bucket, Key="a")
+
+
+def on_localhost(aws: Aws) -> str:
+    return aws.endpoint_url.replace("127.0.0.1", "localhost")

@@ -47,7 +47,7 @@ def lab(lab_environment: Aws, request: pytest.FixtureRequest) -> Lab:
         "least_privilege",
         "accounts",
         "protection",
-    ],  # fmt: skip
+    ],
 )
 def test_nothing_holds_in_an_empty_aws(lab: Lab, piece: str) -> None:
     result = getattr(check, piece)(lab)

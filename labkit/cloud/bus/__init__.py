@@ -208,7 +208,7 @@ def _start_execution(rule: Rule, target: dict[str, Any], event: Any) -> None:
 
 
 def _as_eventbridge(rule: Rule, service: str) -> Any:
-    return clients.as_service(EVENTS, rule.region_name).client(service)
+    return clients.as_service(EVENTS, rule.region_name, rule.account_id).client(service)
 
 
 def _publish_message(rule: Rule, target: dict[str, Any], event: Any) -> None:

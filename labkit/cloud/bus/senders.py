@@ -66,6 +66,7 @@ def send(service: str, source_arn: str, target_arn: str, call: Callable[[Any], o
         call: is given a client of the target's service.
     """
     _, _, kind, region, *_ = target_arn.split(":")
+    account_id = source_arn.split(":")[4]  # a bucket's has none
 
     def not_delivered(error: Exception) -> None:
         logger.error("%s, target %s: not delivered: %s", source_arn, target_arn, error)
@@ -73,7 +74,7 @@ def send(service: str, source_arn: str, target_arn: str, call: Callable[[Any], o
     def deliver() -> None:
         try:
             with clients.on_behalf_of(source_arn):
-                call(clients.as_service(service, region).client(kind))
+                call(clients.as_service(service, region, account_id).client(kind))
         except (ClientError, BotoCoreError) as error:
             not_delivered(error)
 

@@ -55,7 +55,9 @@ def publish(build: Build) -> None:
         for name, value, unit in values
     ]
     try:
-        cloudwatch = clients.as_service(CODEBUILD, build.region).client("cloudwatch")
+        cloudwatch = clients.as_service(CODEBUILD, build.region, build.arn.split(":")[4]).client(
+            "cloudwatch"
+        )
         cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=data)
     except (ClientError, BotoCoreError) as error:
         logger.warning("no metrics of %s: %s", build.id, error)

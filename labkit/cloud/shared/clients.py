@@ -189,12 +189,13 @@ def chain_role(
     )
 
 
-def as_service(service: str, region: str) -> Session:
-    """Act as the service principal itself."""
-    key = (service, "", "", region, None)
+def as_service(service: str, region: str, account_id: str | None = None) -> Session:
+    """Act as the service principal itself, in an account: in the lab's, unless told otherwise."""
+    account_id = account_id or runtime.current().account_id
+    key = (service, account_id, "", region, None)
     with _lock:
         if key not in _sessions:
-            own = identity.service_principal(service, runtime.current().account_id)
+            own = identity.service_principal(service, account_id)
             session = Session(own.access_key_id, own.secret_access_key, None, region)
             session.expires = float("inf")
             _sessions[key] = session

@@ -79,9 +79,9 @@ def create_learner(account_id: str, kept: Path) -> Principal:
 
 
 def service_principal(service: str, account_id: str) -> Principal:
-    """The principal of an AWS service, such as `codedeploy.amazonaws.com`."""
+    """The principal of an AWS service, such as `codedeploy.amazonaws.com`, as it works for an account."""
     for principal in _services.values():
-        if principal.service == service:
+        if principal.service == service and principal.account_id == account_id:
             return principal
     key_id = "ASIA" + "".join(
         secrets.choice(string.ascii_uppercase + string.digits) for _ in range(16)
