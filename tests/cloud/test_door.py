@@ -126,7 +126,7 @@ def test_each_protocol_says_it_in_its_own_words(
         ("deploy", "delete_resources_by_external_id", {}, "UnknownOperationException"),
         ("ssm", "send_command", {"DocumentName": "AWS-RunShellScript"}, "UnknownOperationException"),
         ("athena", "list_work_groups", {}, "UnknownOperationException"),
-        ("iam", "generate_service_last_accessed_details", {"Arn": "arn:aws:iam::123456789012:user/learner"}, "InvalidAction"),
+        ("iam", "list_mfa_devices", {}, "InvalidAction"),
     ],
 )  # fmt: skip
 def test_what_is_not_there_says_so_and_names_the_operation(

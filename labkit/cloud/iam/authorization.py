@@ -17,6 +17,7 @@ from labkit.cloud.iam import (
     sessions,
     state,
     tags,
+    uses,
 )
 from labkit.cloud.iam.asked import Asked, asked
 from labkit.cloud.iam.asked.rows import PASS_ROLE
@@ -94,6 +95,8 @@ def authorize(
     of_caller = policies.of(principal, identity)
     known = context.of(principal, identity, connection)
     for one in questions:
+        if identity is not None:
+            uses.note(identity.id, one.action, connection.region)
         at = resources.policy_of(one.resource, one.action)
         account_id = at.account_id or principal.account_id
         if one.action == PASS_ROLE and account_id != principal.account_id:

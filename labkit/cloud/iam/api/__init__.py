@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from labkit.cloud.iam.api import boundaries, conflicts, credentials, roles, simulation
+from labkit.cloud.iam.api import (
+    boundaries,
+    conflicts,
+    credentials,
+    last_accessed,
+    roles,
+    simulation,
+)
 
 
 def start() -> None:
@@ -12,3 +19,4 @@ def start() -> None:
     conflicts.start()
     credentials.start()
     roles.start()
+    last_accessed.start()

@@ -98,10 +98,11 @@ def _attached(holder: Any, kind: str) -> Iterator[Source]:
     for name, text in holder.policies.items():
         yield Source(text if isinstance(text, str) else json.dumps(text), name, kind=kind)
     for policy in holder.managed_policies.values():
-        yield _managed(policy)
+        yield managed(policy)
 
 
-def _managed(policy: Any) -> Source:
+def managed(policy: Any) -> Source:
+    """A managed policy, as its default version has it."""
     text = next(
         one.document for one in policy.versions if one.version_id == policy.default_version_id
     )
@@ -115,4 +116,4 @@ def _boundary(backend: IAMBackend, holder: Any) -> Source | None:
         return None
     known = backend.managed_policies.get(arn)
     # one that is gone allows nothing
-    return _managed(known) if known else Source('{"Statement": []}', arn, arn, "user-managed")
+    return managed(known) if known else Source('{"Statement": []}', arn, arn, "user-managed")

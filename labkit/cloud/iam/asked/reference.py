@@ -53,6 +53,24 @@ def access_level(action: str) -> str | None:
 
 
 @cache
+def services() -> frozenset[str]:
+    """The namespaces of all services: `codepipeline`, `s3`."""
+    return frozenset(_IAM.services.get_service_keys())
+
+
+@cache
+def service_name(namespace: str) -> str:
+    """`AWS CodePipeline`."""
+    return str(_IAM.services.get_service_name(namespace))
+
+
+@cache
+def actions(namespace: str) -> tuple[str, ...]:
+    """The names of a service's actions."""
+    return tuple(sorted(_IAM.actions.get_actions_for_service(namespace)))
+
+
+@cache
 def _action(action: str) -> Any:
     service, _, name = action.partition(":")
     if not _IAM.actions.action_exists(service, name):

@@ -164,6 +164,11 @@ def of(service: str) -> Table:
     return Table(content | _content(content.get("like", service)), service)
 
 
+def tables() -> Iterator[Path]:
+    """The files of all services."""
+    return _HERE.glob("*.toml")
+
+
 def _content(service: str) -> dict[str, Any]:
     path = _HERE / f"{service}.toml"
     return tomllib.loads(path.read_text()) if path.exists() else {}
