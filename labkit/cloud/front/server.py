@@ -52,6 +52,7 @@ from labkit.cloud.shared.service import Service
 
 # what is imported when it is first asked for
 OURS = {
+    "accessanalyzer": "labkit.cloud.accessanalyzer.service:AccessAnalyzer",
     "codecommit": "labkit.cloud.codecommit.service:CodeCommit",
     "codepipeline": "labkit.cloud.codepipeline.service:CodePipeline",
     "codebuild": "labkit.cloud.codebuild.service:CodeBuild",

@@ -12,6 +12,7 @@ SERVICES = {
     "codestar-connections": "codestar-connections",
     "s3": "s3",
     "iam": "iam",
+    "access-analyzer": "accessanalyzer",
     "sts": "sts",
     "kms": "kms",
     "logs": "logs",
