@@ -9,9 +9,9 @@ import jmespath
 import pytest
 from botocore.exceptions import ClientError
 
-from tests import tables
+from tests import organizations, tables
 from tests.conftest import Aws
-from tests.iam.identities import allow, deny, role, user
+from tests.iam.identities import allow, deny, role, session, user
 from tests.roles import document
 
 CASES = tables.read(Path(__file__).parent / "simulations.yaml")["cases"]
@@ -163,3 +163,27 @@ def test_a_user_may_be_let_simulate_themselves_alone(aws: Aws) -> None:
     iam.simulate_principal_policy(PolicySourceArn=ann.arn, ActionNames=["s3:GetObject"])
     with pytest.raises(ClientError, match=f"iam:SimulatePrincipalPolicy on resource: {bob.arn}"):
         iam.simulate_principal_policy(PolicySourceArn=bob.arn, ActionNames=["s3:GetObject"])
+
+
+def test_of_an_account_of_an_organization_its_control_policies_count(aws: Aws) -> None:
+    control, member = organizations.create(aws), organizations.account(aws)
+    role_arn = f"arn:aws:iam::{member}:role/{organizations.ROLE}"
+    denying = control.create_policy(
+        Name=f"no-topics-{member}",
+        Description="",
+        Type="SERVICE_CONTROL_POLICY",
+        Content=document(deny("sns:*")),
+    )["Policy"]["PolicySummary"]["Id"]
+    control.attach_policy(PolicyId=denying, TargetId=member)
+    results = (
+        session(aws, role_arn)
+        .client("iam")
+        .simulate_principal_policy(
+            PolicySourceArn=role_arn, ActionNames=["sns:ListTopics", "sqs:ListQueues"]
+        )["EvaluationResults"]
+    )
+    found = [(one["EvalDecision"], one["OrganizationsDecisionDetail"]) for one in results]
+    assert found == [
+        ("explicitDeny", {"AllowedByOrganizations": False}),
+        ("allowed", {"AllowedByOrganizations": True}),
+    ]

@@ -40,10 +40,8 @@ def start() -> None:
 
     def delete_policy(self: Any, policy_arn: str) -> None:
         policy = self.managed_policies.get(policy_arn)
-        bounded = (
-            getattr(one, "permissions_boundary_arn", None)
-            for one in (*self.roles.values(), *self.users.values())
-        )
+        every = (*self.roles.values(), *self.users.values())
+        bounded = (getattr(one, "permissions_boundary_arn", None) for one in every)
         if policy is not None and (policy.attachment_count or policy_arn in bounded):
             raise DeleteConflictException("Cannot delete a policy attached to entities.")
         if policy is not None and len(policy.versions) > 1:

@@ -18,7 +18,7 @@ from typing import Any
 from moto.core.responses import ActionResult
 from moto.iam.responses import IamResponse
 
-from labkit.cloud.iam import conditions, documents, state
+from labkit.cloud.iam import conditions, documents, organization, state
 from labkit.cloud.iam.api import mentioned, positions, sources
 from labkit.cloud.iam.api.paging import listed
 from labkit.cloud.iam.api.sources import Source
@@ -27,6 +27,7 @@ from labkit.cloud.iam.patterns import Context, Malformed
 from labkit.cloud.iam.principals import Caller
 from labkit.cloud.iam.resources import ASSUMING
 from labkit.cloud.iam.statements import Policy, Request, Statement, compiled
+from labkit.cloud.shared.identity import Principal
 from labkit.cloud.shared.service import AWSError
 
 Given = dict[str, Any]
@@ -65,7 +66,15 @@ def _simulate_principal(self: IamResponse) -> ActionResult:
     caller = _caller(given.get("CallerArn")) or Caller(entity.arn, self.current_account)
     more = sources.given(given.get("PolicyInputList", ()), "PolicyInputList")
     boundary = _boundary(given) or entity.boundary
-    return _simulated(given, _Simulation(caller, Policies((*entity.policies, *more), boundary)))
+    principal = Principal(
+        entity.arn,
+        self.current_account,
+        "",
+        "",
+        role_arn=entity.arn if entity.kind == "role" else None,
+    )
+    policies = Policies((*entity.policies, *more), boundary, scps=organization.scps(principal))
+    return _simulated(given, _Simulation(caller, policies))
 
 
 def _custom_keys(self: IamResponse) -> ActionResult:
@@ -130,7 +139,10 @@ def _result(
         "MatchedStatements": matched,
         "MissingContextValues": [] if arn else missing,
     }
-    detail = {}
+    detail: dict[str, Any] = {}
+    if policies.scps is not None:
+        allowed = all(within(Kind.SCP, level, request) for level in policies.scps)
+        result["OrganizationsDecisionDetail"] = {"AllowedByOrganizations": allowed}
     if policies.boundary is not None:
         allowed = within(Kind.BOUNDARY, (policies.boundary,), request)
         detail = {"PermissionsBoundaryDecisionDetail": {"AllowedByPermissionsBoundary": allowed}}
