@@ -14,8 +14,11 @@ account" (CodePipeline); "Accessing a member account that has OrganizationAccoun
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import Any
+
+import boto3
 
 from labkit.lab import Lab, tag_list
 from labkit.provision import deploy, pipeline, roles
@@ -159,6 +162,17 @@ def deny_without_tls(lab: Lab) -> Statement:
         "Resource": [bucket, f"{bucket}/*"],
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
+
+
+def client_without_tls(lab: Lab, service: str) -> Any:
+    """A client that speaks http, to see that it is refused.
+
+    The local AWS has no certificate: its address counts as https, and `localhost` in its place as http.
+    """
+    if lab.is_local:
+        http = os.environ["AWS_ENDPOINT_URL"].replace("127.0.0.1", "localhost")
+        return boto3.Session().client(service, endpoint_url=http)
+    return boto3.Session().client(service, use_ssl=False)
 
 
 def use_key(lab: Lab, key: str) -> None:
