@@ -64,8 +64,9 @@ def _give_users(root: Path) -> None:
         home = root / user.home.lstrip("/")
         if home.parent == root / "home":
             home.mkdir(parents=True, exist_ok=True)
-            with suppress(PermissionError):  # only root may give files away
-                os.chown(home, user.uid, user.gid)
+            if users.can_be_taken():
+                with suppress(PermissionError):  # a container may have taken that from root
+                    os.chown(home, user.uid, user.gid)
 
 
 def _link_to_machine(root: Path) -> None:

@@ -7,6 +7,7 @@ guest has one, with a number that nobody has here.
 from __future__ import annotations
 
 import grp
+import os
 import pwd
 import tomllib
 from contextlib import suppress
@@ -43,6 +44,23 @@ def group_id(name: str) -> int | None:
         return grp.getgrnam(name).gr_gid
     user = _of_aws().get(name)
     return user.gid if user else None
+
+
+@cache
+def can_be_taken() -> bool:
+    """Whether processes of the lab can become these users: it is root, and of more than itself.
+
+    In a user namespace with one id, such as that of some containers, root is nobody else.
+    Page: user_namespaces(7), user and group ID mappings.
+    """
+    try:
+        lines = Path("/proc/self/uid_map").read_text().splitlines()
+    except OSError:  # not Linux
+        return os.getuid() == 0
+    known = [
+        range(first, first + count) for first, _, count in (map(int, one.split()) for one in lines)
+    ]
+    return os.getuid() == 0 and all(any(user.uid in ids for ids in known) for user in made())
 
 
 def made() -> list[User]:

@@ -177,7 +177,7 @@ def _as_user(host: Host, script: Script, command: list[str], log: ScriptLog) -> 
     if not user or user == "root":
         return command
     known = users.find(user)
-    if known and host.isolated and os.getuid() == 0:
+    if known and host.isolated and users.can_be_taken():
         return ["su", user, "-c", *command]
     if not known:
         return ["sh", "-c", f'echo "su: user {user} does not exist" >&2; exit 1']

@@ -8,6 +8,7 @@ AWS page: "AppSpec 'permissions' section"; aws-codedeploy-agent.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -174,8 +175,10 @@ def _give(path: Path, permission: Permission, name: str, say: Callable[[str], No
     try:
         os.chown(path, owner, group, follow_symlinks=False)
         return
-    except PermissionError:  # only root may give files away
-        pass
+    except OSError as error:
+        # only root may give files away, and to those whom its user namespace has
+        if error.errno not in (errno.EPERM, errno.EINVAL):
+            raise
     wanted = f"{psych.text(permission.owner)}:{psych.text(permission.group)}"
     say(f"owner {wanted} of {name} is not applied in the lab")
 
