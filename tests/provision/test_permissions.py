@@ -101,6 +101,17 @@ def build(lab: Lab) -> None:
     )  # fmt: skip
 
 
+def idle(lab: Lab) -> bool:
+    """Whether nothing runs that the next test would take for its own."""
+    codepipeline, codebuild = lab.client("codepipeline"), lab.client("codebuild")
+    executions = codepipeline.list_pipeline_executions(pipelineName=lab.pipeline)
+    ids = codebuild.list_builds_for_project(projectName=lab.project)["ids"]
+    builds = codebuild.batch_get_builds(ids=ids[:20])["builds"]
+    return all(one["buildComplete"] for one in builds) and all(
+        one["status"] != "InProgress" for one in executions["pipelineExecutionSummaries"]
+    )
+
+
 STEPS = {"release": release, "build": build}
 
 
@@ -132,6 +143,7 @@ def test_what_is_missed_is_named(lab: Lab, aws: Aws, who: str, row: Row) -> None
     with allowed(lab, who, without(lab, who, lambda one: one == row)):
         STEPS[row.get("step", "release")](lab)
         found = eventually(denial, seconds=_SECONDS, what=f"{row['action']} is not missed")
+    eventually(lambda: idle(lab), seconds=_SECONDS, what="the release goes on")
     assert found["eventName"] == row["refused"]
 
 
