@@ -9,6 +9,7 @@ Escalation Methods".
 from __future__ import annotations
 
 import json
+import subprocess
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -21,9 +22,10 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from tests import organizations
 from tests.conftest import Aws
 from tests.iam.identities import ACCOUNT, Identity, allow, role, session, user
-from tests.roles import EVERYTHING, create_role
+from tests.roles import EVERYTHING, create_role, document
 
 SERVICES = [
     "cloudformation", "codebuild", "codedeploy", "codepipeline", "ec2", "ecs-tasks", "events", "lambda",
@@ -243,3 +245,59 @@ def test_a_deputy_that_acts_for_somebody_else_gets_no_role(
     arn, name = role(aws, EVERYTHING, trust=trust), f"deputy-{uuid4().hex[:8]}"
     with pytest.raises(ClientError, match="CodeBuild is not authorized to perform: sts:AssumeRole"):
         aws.client("codebuild").create_project(**_project(arn) | {"name": name})
+
+
+@pytest.fixture(scope="module")
+def stranger(aws: Aws) -> Identity:
+    """The administrator of another account, whom nobody here has let in."""
+    account = organizations.account(aws)
+    return session(aws, f"arn:aws:iam::{account}:role/{organizations.ROLE}")
+
+
+def test_another_accounts_bucket_is_shut(aws: Aws, stranger: Identity) -> None:
+    bucket, s3 = f"ours-{uuid4().hex[:8]}", aws.client("s3")
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="a", Body=b"secret")
+    theirs = stranger.client("s3")
+    everybody = {**EVERYTHING, "Principal": "*", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    for attempt in (
+        lambda: theirs.get_object(Bucket=bucket, Key="a"),
+        lambda: theirs.put_object(Bucket=bucket, Key="a", Body=b"forged"),
+        lambda: theirs.list_objects_v2(Bucket=bucket),
+        lambda: theirs.put_bucket_policy(Bucket=bucket, Policy=document(everybody)),
+        lambda: theirs.delete_bucket(Bucket=bucket),
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            attempt()
+    assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == b"secret"
+
+
+def test_another_accounts_key_is_shut(aws: Aws, stranger: Identity) -> None:
+    kms = aws.client("kms")
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    sealed = kms.encrypt(KeyId=key, Plaintext=b"secret")["CiphertextBlob"]
+    theirs = stranger.client("kms")
+    for attempt in (
+        lambda: theirs.decrypt(CiphertextBlob=sealed, KeyId=key),
+        lambda: theirs.decrypt(CiphertextBlob=sealed),
+        lambda: theirs.describe_key(KeyId=key),
+        lambda: theirs.put_key_policy(
+            KeyId=key, PolicyName="default", Policy=document({**EVERYTHING, "Principal": "*"})
+        ),
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            attempt()
+
+
+def test_another_accounts_repository_is_not_seen(aws: Aws, stranger: Identity) -> None:
+    name = f"ours-{uuid4().hex[:8]}"
+    made = aws.client("codecommit").create_repository(repositoryName=name)
+    url = made["repositoryMetadata"]["cloneUrlHttp"]
+    theirs = stranger.client("codecommit")
+    assert theirs.list_repositories()["repositories"] == []
+    with pytest.raises(ClientError, match="RepositoryDoesNotExistException"):
+        theirs.get_repository(repositoryName=name)
+    done = subprocess.run(
+        ["git", "ls-remote", url], env=stranger.environment, capture_output=True, text=True
+    )
+    assert done.returncode != 0
