@@ -301,3 +301,14 @@ def test_another_accounts_repository_is_not_seen(aws: Aws, stranger: Identity) -
         ["git", "ls-remote", url], env=stranger.environment, capture_output=True, text=True
     )
     assert done.returncode != 0
+
+
+def test_who_may_put_no_policy_is_not_told_who_is_there(aws: Aws) -> None:
+    bucket = f"ours-{uuid4().hex[:8]}"
+    aws.client("s3").create_bucket(Bucket=bucket)
+    role_arn = f"arn:aws:iam::{ACCOUNT}:role/is-it-there"
+    probe = {**EVERYTHING, "Principal": {"AWS": role_arn}, "Resource": f"arn:aws:s3:::{bucket}"}
+    with pytest.raises(ClientError, match="MalformedPolicy"):
+        aws.client("s3").put_bucket_policy(Bucket=bucket, Policy=document(probe))
+    with pytest.raises(ClientError, match="AccessDenied"):
+        user(aws).client("s3").put_bucket_policy(Bucket=bucket, Policy=document(probe))

@@ -30,7 +30,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from labkit.cloud.codecommit import pushes
-from labkit.cloud.front import inputs, limits, operations, refusals, signature
+from labkit.cloud.front import inputs, limits, operations, policies, refusals, signature
 from labkit.cloud.front.chunked import FORMS, Chunks
 from labkit.cloud.front.refusals import Environ, Refused, plainly, refuse
 from labkit.cloud.front.services import SERVICES
@@ -155,6 +155,8 @@ class Door:
             else:
                 call.given = inputs.read(name, operation, environ)
             _authorize(call)
+            if table is not None:  # only now: what is wrong with it tells who is there
+                policies.check(table, operation, call.given)
             response = _called(self.dispatch, environ)
         except NotImplementedError:
             error = unsupported(name, operation)

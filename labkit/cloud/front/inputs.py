@@ -19,7 +19,6 @@ from moto.core.parse import PROTOCOL_PARSERS, RequestParserError
 from moto.core.request import Request, determine_request_protocol
 from moto.core.utils import get_service_model
 
-from labkit.cloud.front import policies
 from labkit.cloud.front.operations import Operations
 from labkit.cloud.shared.input_checks import constraints
 from labkit.cloud.shared.service import AWSError
@@ -95,7 +94,6 @@ def check(
                 "(nothing was done)."
             )
             raise AWSError(table.invalid, message)
-    policies.check(table, operation, given)
     return given
 
 
