@@ -70,7 +70,7 @@ def health(service: Any, groups: Iterable[str]) -> dict[Target, dict[str, Any]]:
 
 
 def _elb(service: Any) -> Any:
-    return clients.as_service(ECS, service.region_name, service.account_id).client("elbv2")
+    return clients.as_service(ECS, service.region_name, service._account_id).client("elbv2")
 
 
 def _targets(port: int) -> list[dict[str, Any]]:
