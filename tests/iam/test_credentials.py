@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def test_a_password_lets_in_to_what_its_user_may_do_and_no_further(
 
 def test_the_aws_cli_s_helper_signs_for_git(aws: Aws, url: str, git: Git) -> None:
     # 127.0.0.1 is no host of Amazon's, to which the helper would keep by itself
-    helper = "!aws codecommit credential-helper --ignore-host-check $@"
+    helper = f"!'{sys.executable}' -m awscli codecommit credential-helper --ignore-host-check $@"
     ann = user(aws, allow("codecommit:GitPull"))
     done = git("ls-remote", url, helper=helper, **ann.environment)
     assert done.returncode == 0, done.stderr
