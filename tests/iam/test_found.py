@@ -27,6 +27,8 @@ from labkit.cloud.iam.found import finder
 from labkit.cloud.s3 import acls
 from labkit.cloud.shared.identity import Principal
 
+pytestmark = pytest.mark.slow
+
 ACCOUNT, REGION = "123456789012", "us-east-1"
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
 TEMPLATE = json.dumps({"Resources": {"Jobs": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "jobs"}}}})  # fmt: skip

@@ -24,6 +24,8 @@ from tests.iam import one_of_each
 from tests.iam.one_of_each import ACCOUNT, AT, OTHER, REGION, RELEASE, TAGS
 from tests.iam.test_found import filled
 
+pytestmark = pytest.mark.slow
+
 CALLER = Caller(f"arn:aws:sts::{OTHER}:assumed-role/release/run-7", OTHER, RELEASE)
 EVERYTHING = Policy(json.dumps({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}))
 

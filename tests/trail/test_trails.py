@@ -17,6 +17,8 @@ from tests.conftest import Aws
 from tests.roles import create_role, document
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 ACCOUNT = "123456789012"
 SERVICE = {"Service": "cloudtrail.amazonaws.com"}
 
