@@ -13,7 +13,6 @@ account" (CodePipeline); "Accessing a member account that has OrganizationAccoun
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from typing import Any
@@ -23,7 +22,7 @@ import boto3
 from labkit.lab import Lab, tag_list
 from labkit.provision import deploy, pipeline, roles
 from labkit.provision.aws import created, found, missing_is_fine
-from labkit.provision.roles import Statement, allow
+from labkit.provision.roles import Statement, allow, document
 
 ACCOUNTS = ("dev", "staging", "production")
 ACCESS_ROLE = "OrganizationAccountAccessRole"
@@ -125,7 +124,7 @@ def share_key(lab: Lab, key: str, *accounts: str) -> None:
         "Action": USE_KEY,
         "Resource": "*",
     }
-    policy = _document([own, use] if accounts else [own])
+    policy = document(own, *([use] if accounts else []))
     lab.client("kms").put_key_policy(KeyId=key, PolicyName="default", Policy=policy)
 
 
@@ -147,7 +146,7 @@ def share_bucket(lab: Lab, *accounts: str) -> None:
         "Action": ["s3:GetObject", "s3:GetObjectVersion"],
         "Resource": f"{bucket}/*",
     }
-    policy = _document([unencrypted, deny_without_tls(lab), *([read] if accounts else [])])
+    policy = document(unencrypted, deny_without_tls(lab), *([read] if accounts else []))
     lab.client("s3").put_bucket_policy(Bucket=lab.bucket, Policy=policy)
 
 
@@ -283,7 +282,7 @@ def create_guardrail(lab: Lab, name: str, account_id: str, *statements: Statemen
 
     It caps what everybody in the account may do, administrators too, and gives nobody anything.
     """
-    organizations, content = lab.client("organizations"), _document([*statements])
+    organizations, content = lab.client("organizations"), document(*statements)
     known = _guardrails(lab).get(name)
     if known is None:
         known = organizations.create_policy(
@@ -344,23 +343,19 @@ def delete_key(lab: Lab) -> None:
 
 def _create_role(lab: Lab, who: str, trust: Statement, statements: list[Statement]) -> str:
     iam, name = lab.client("iam"), lab.role(who)
-    trusted = _document([trust])
+    trusted = document(trust)
     made = created(
         iam.create_role, RoleName=name, AssumeRolePolicyDocument=trusted, Tags=tag_list(lab)
     )
     if made is None:
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=trusted)
     iam.put_role_policy(
-        RoleName=name, PolicyName=roles.POLICY, PolicyDocument=_document(statements)
+        RoleName=name, PolicyName=roles.POLICY, PolicyDocument=document(*statements)
     )
     return lab.role_arn(who)
 
 
 def _put_shared(lab: Lab, who: str, statements: list[Statement]) -> None:
     lab.client("iam").put_role_policy(
-        RoleName=lab.role(who), PolicyName=SHARED, PolicyDocument=_document(statements)
+        RoleName=lab.role(who), PolicyName=SHARED, PolicyDocument=document(*statements)
     )
-
-
-def _document(statements: list[Statement]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": statements})

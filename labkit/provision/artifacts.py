@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from labkit.lab import Lab, tag_list
-from labkit.provision.aws import created, missing_is_fine
+from labkit.provision import aws
+from labkit.provision.aws import missing_is_fine
 
 KEEP_DAYS = 30
 
@@ -17,8 +18,7 @@ KEEP_DAYS = 30
 def create_bucket(lab: Lab) -> str:
     """Create the bucket, closed and encrypted and versioned; returns its name."""
     s3, bucket = lab.client("s3"), lab.bucket
-    place = {"CreateBucketConfiguration": {"LocationConstraint": lab.region}}
-    created(s3.create_bucket, Bucket=bucket, **({} if lab.region == "us-east-1" else place))
+    aws.create_bucket(lab, bucket)
     s3.put_public_access_block(
         Bucket=bucket,
         PublicAccessBlockConfiguration={

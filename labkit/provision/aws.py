@@ -87,6 +87,35 @@ def found(read: Callable[..., Any], **parameters: Any) -> dict[str, Any] | None:
     return None
 
 
+def create_bucket(lab: Lab, bucket: str) -> None:
+    """Create a bucket in the lab's Region, if it is not there."""
+    place = {"CreateBucketConfiguration": {"LocationConstraint": lab.region}}
+    elsewhere = {} if lab.region == "us-east-1" else place
+    created(lab.client("s3").create_bucket, Bucket=bucket, **elsewhere)
+
+
+def delete_access_keys(lab: Lab, user: str) -> None:
+    """Delete the access keys of a user."""
+    iam = lab.client("iam")
+    for key in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]:
+        iam.delete_access_key(UserName=user, AccessKeyId=key["AccessKeyId"])
+
+
+def delete_user(lab: Lab, user: str) -> None:
+    """Delete a user, if there is one: AWS deletes only one without keys and policies.
+
+    AWS page: "DeleteUser" in the IAM API Reference.
+    """
+    iam = lab.client("iam")
+    with missing_is_fine():
+        delete_access_keys(lab, user)
+        for name in iam.list_user_policies(UserName=user)["PolicyNames"]:
+            iam.delete_user_policy(UserName=user, PolicyName=name)
+        for policy in iam.list_attached_user_policies(UserName=user)["AttachedPolicies"]:
+            iam.detach_user_policy(UserName=user, PolicyArn=policy["PolicyArn"])
+        iam.delete_user(UserName=user)
+
+
 def default_vpc(lab: Lab) -> str:
     """The id of the account's default VPC."""
     default: Any = [{"Name": "is-default", "Values": ["true"]}]

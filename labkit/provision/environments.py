@@ -7,7 +7,7 @@ an IAM user".
 from __future__ import annotations
 
 from labkit.lab import Lab
-from labkit.provision.aws import missing_is_fine
+from labkit.provision.aws import delete_user, missing_is_fine
 
 
 def sites(lab: Lab) -> str:
@@ -20,7 +20,7 @@ def delete_environments(lab: Lab) -> None:
     _delete_bucket(lab)
     _delete_approvals(lab)
     lab.client("cloudwatch").delete_alarms(AlarmNames=[f"{lab.name}-errors"])
-    _delete_developer(lab)
+    delete_user(lab, f"{lab.name}-developer")
     _delete_connections(lab)
     with missing_is_fine():
         lab.client("logs").delete_log_group(logGroupName=f"/aws/codepipeline/{lab.pipeline}")
@@ -39,17 +39,6 @@ def _delete_approvals(lab: Lab) -> None:
     lab.client("sns").delete_topic(TopicArn=lab.arn("sns", name))
     with missing_is_fine():
         sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"])
-
-
-def _delete_developer(lab: Lab) -> None:
-    """A user can be deleted only without keys and policies."""
-    iam, name = lab.client("iam"), f"{lab.name}-developer"
-    with missing_is_fine():
-        for key in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
-            iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
-        for policy in iam.list_attached_user_policies(UserName=name)["AttachedPolicies"]:
-            iam.detach_user_policy(UserName=name, PolicyArn=policy["PolicyArn"])
-        iam.delete_user(UserName=name)
 
 
 def _delete_connections(lab: Lab) -> None:

@@ -143,6 +143,11 @@ def trust_policy(lab: Lab, principal: str) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
+def document(*statements: Statement) -> str:
+    """A policy of these statements, as AWS wants it: JSON in a string."""
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
 def policy(lab: Lab, who: str) -> dict[str, Any]:
     """What the role of `who` (a key of `ROLES`) may do."""
     return {"Version": "2012-10-17", "Statement": ROLES[who][1](lab)}

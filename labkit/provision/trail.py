@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from labkit.lab import Lab, tag_list
-from labkit.provision.aws import created, missing_is_fine
+from labkit.provision.aws import create_bucket, created, delete_user, missing_is_fine
 
 _SERVICE = {"Service": "cloudtrail.amazonaws.com"}
 
@@ -46,8 +46,7 @@ def create_trail(lab: Lab) -> str:
     It has management events, the data events of the artifact bucket, and digest files.
     """
     s3, cloudtrail = lab.client("s3"), lab.client("cloudtrail")
-    place = {"CreateBucketConfiguration": {"LocationConstraint": lab.region}}
-    created(s3.create_bucket, Bucket=bucket(lab), **({} if lab.region == "us-east-1" else place))
+    create_bucket(lab, bucket(lab))
     s3.put_bucket_policy(Bucket=bucket(lab), Policy=json.dumps(bucket_policy(lab)))
     created(
         cloudtrail.create_trail,
@@ -88,12 +87,6 @@ def robot(lab: Lab) -> str:
 
 def delete_robot(lab: Lab) -> None:
     """Delete the user, with its keys and policies, and the project that it made."""
-    iam, user = lab.client("iam"), robot(lab)
     with missing_is_fine():
-        lab.client("codebuild").delete_project(name=user)
-    with missing_is_fine():
-        for key in iam.list_access_keys(UserName=user)["AccessKeyMetadata"]:
-            iam.delete_access_key(UserName=user, AccessKeyId=key["AccessKeyId"])
-        for policy in iam.list_user_policies(UserName=user)["PolicyNames"]:
-            iam.delete_user_policy(UserName=user, PolicyName=policy)
-        iam.delete_user(UserName=user)
+        lab.client("codebuild").delete_project(name=robot(lab))
+    delete_user(lab, robot(lab))

@@ -71,7 +71,7 @@ def write_the_buildspec(lab: Lab) -> Grade:
     checks: list[tuple[str, str, Callable[[], object]]] = [
         (
             "the build succeeds",
-            _first_failure(good) or "look at show.log(lab)",
+            first_failure(good) or "look at show.log(lab)",
             lambda: built,
         ),
         (
@@ -131,7 +131,7 @@ def mend_the_deployment(lab: Lab) -> Grade:
     checks: list[tuple[str, str, Callable[[], object]]] = [
         (
             "the branch builds",
-            _first_failure(built) or "look at show.log(lab)",
+            first_failure(built) or "look at show.log(lab)",
             lambda: built["buildStatus"] == "SUCCEEDED",
         ),
         (
@@ -211,7 +211,7 @@ def _deploy(lab: Lab, key: str) -> dict[str, Any]:
     return info
 
 
-def _first_failure(built: dict[str, Any]) -> str:
+def first_failure(built: dict[str, Any]) -> str:
     """What the first failed phase of a build said."""
     for phase in built.get("phases", []):
         if phase.get("phaseStatus") not in (None, "SUCCEEDED"):

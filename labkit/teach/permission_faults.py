@@ -18,30 +18,19 @@ from typing import Any
 import boto3
 
 from labkit.lab import Lab, tag_list
-from labkit.provision import pipeline, roles
-from labkit.provision.aws import found, missing_is_fine
+from labkit.provision import accounts, pipeline, roles
+from labkit.provision.aws import delete_access_keys, delete_user, found, missing_is_fine
+from labkit.provision.roles import document
 
-USE_KEY = [
-    "kms:DescribeKey",
-    "kms:Encrypt",
-    "kms:Decrypt",
-    "kms:ReEncrypt*",
-    "kms:GenerateDataKey*",
-]
 _MANAGE_KEY = [
     "kms:Describe*", "kms:Get*", "kms:List*", "kms:Put*", "kms:TagResource",
     "kms:ScheduleKeyDeletion", "kms:CreateAlias", "kms:DeleteAlias",
 ]  # fmt: skip
 
 
-def key_alias(lab: Lab) -> str:
-    """The alias of the key that encrypts the artifacts."""
-    return f"alias/{lab.name}-artifacts"
-
-
 def key_arn(lab: Lab) -> str:
-    """The ARN of that key: a key's policy is read and put by it alone, not by an alias."""
-    return str(lab.client("kms").describe_key(KeyId=key_alias(lab))["KeyMetadata"]["Arn"])
+    """The ARN of the key that encrypts the artifacts: a key's policy is read and put by it alone, not by an alias."""
+    return str(lab.client("kms").describe_key(KeyId=accounts.key_alias(lab))["KeyMetadata"]["Arn"])
 
 
 def boundary_arn(lab: Lab) -> str:
@@ -69,19 +58,15 @@ def break_permissions(lab: Lab) -> None:
 def releaser(lab: Lab) -> boto3.Session:
     """The user who may update the pipeline, with a new access key in place of an earlier one."""
     iam, name = lab.client("iam"), releaser_name(lab)
-    _delete_access_keys(lab)
+    delete_access_keys(lab, name)
     key = iam.create_access_key(UserName=name)["AccessKey"]
     return boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=lab.region)
 
 
 def remove(lab: Lab) -> None:
     """Delete what the faults brought along: the user, the boundary and the key (in seven days)."""
-    iam, kms, name = lab.client("iam"), lab.client("kms"), releaser_name(lab)
-    with missing_is_fine():
-        _delete_access_keys(lab)
-        for policy in iam.list_user_policies(UserName=name)["PolicyNames"]:
-            iam.delete_user_policy(UserName=name, PolicyName=policy)
-        iam.delete_user(UserName=name)
+    iam = lab.client("iam")
+    delete_user(lab, releaser_name(lab))
     with missing_is_fine():
         iam.delete_role_permissions_boundary(RoleName=lab.role("codebuild"))
     with missing_is_fine():
@@ -91,10 +76,7 @@ def remove(lab: Lab) -> None:
                     PolicyArn=boundary_arn(lab), VersionId=version["VersionId"]
                 )
         iam.delete_policy(PolicyArn=boundary_arn(lab))
-    with missing_is_fine():
-        key = key_arn(lab)
-        kms.delete_alias(AliasName=key_alias(lab))
-        kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    accounts.delete_key(lab)
 
 
 def _start_some_other_pipeline(lab: Lab) -> None:
@@ -106,13 +88,13 @@ def _deny_the_pipeline(lab: Lab) -> None:
     objects = f"arn:aws:s3:::{lab.bucket}/*"
     everyone: dict[str, Any] = {"Effect": "Deny", "Principal": "*", "Resource": objects}
     build = {"aws:PrincipalArn": [lab.role_arn("codebuild")]}
-    document = _document(
+    policy = document(
         {**everyone, "Sid": "OnlyBuildsWrite", "Action": "s3:PutObject",
          "Condition": {"StringNotEquals": build}},
         {**everyone, "Sid": "BuildsDeleteNothing", "Action": "s3:DeleteObject*",
          "Condition": {"StringEquals": build}},
     )  # fmt: skip
-    lab.client("s3").put_bucket_policy(Bucket=lab.bucket, Policy=document)
+    lab.client("s3").put_bucket_policy(Bucket=lab.bucket, Policy=policy)
 
 
 def _trust_some_other_project(lab: Lab) -> None:
@@ -129,13 +111,13 @@ def _encrypt_without_the_build(lab: Lab) -> None:
     account = f"arn:aws:iam::{lab.account_id}:root"
     users = [lab.role_arn("codepipeline"), lab.role_arn("instance")]
     statement = {"Effect": "Allow", "Resource": "*"}
-    policy = _document(
+    policy = document(
         {**statement, "Sid": "Manage", "Principal": {"AWS": account}, "Action": _MANAGE_KEY},
-        {**statement, "Sid": "Use", "Principal": {"AWS": users}, "Action": USE_KEY},
+        {**statement, "Sid": "Use", "Principal": {"AWS": users}, "Action": accounts.USE_KEY},
     )
     tags = tag_list(lab, "TagKey", "TagValue")
     key = kms.create_key(Policy=policy, Description="Artifacts", Tags=tags)["KeyMetadata"]["Arn"]
-    kms.create_alias(AliasName=key_alias(lab), TargetKeyId=key)
+    kms.create_alias(AliasName=accounts.key_alias(lab), TargetKeyId=key)
     declared = pipeline.declaration(lab)
     declared["artifactStore"]["encryptionKey"] = {"id": key, "type": "KMS"}
     codepipeline.update_pipeline(pipeline=declared)
@@ -143,7 +125,7 @@ def _encrypt_without_the_build(lab: Lab) -> None:
 
 def _bound_the_build(lab: Lab) -> None:
     iam = lab.client("iam")
-    bounds = _document(
+    bounds = document(
         roles.allow(["logs:*", "codecommit:GitPull", "codebuild:*", "kms:*"]),
         roles.allow(["s3:Get*", "s3:List*"]),
     )
@@ -157,21 +139,11 @@ def _pass_no_role(lab: Lab) -> None:
     iam, name = lab.client("iam"), releaser_name(lab)
     iam.create_user(UserName=name, Tags=tag_list(lab))
     actions = ["codepipeline:GetPipeline", "codepipeline:UpdatePipeline"]
-    document = _document(roles.allow(actions, lab.arn("codepipeline", lab.pipeline)))
-    iam.put_user_policy(UserName=name, PolicyName=roles.POLICY, PolicyDocument=document)
+    policy = document(roles.allow(actions, lab.arn("codepipeline", lab.pipeline)))
+    iam.put_user_policy(UserName=name, PolicyName=roles.POLICY, PolicyDocument=policy)
 
 
 def _put_role_policy(lab: Lab, who: str, statements: list[roles.Statement]) -> None:
     lab.client("iam").put_role_policy(
-        RoleName=lab.role(who), PolicyName=roles.POLICY, PolicyDocument=_document(*statements)
+        RoleName=lab.role(who), PolicyName=roles.POLICY, PolicyDocument=document(*statements)
     )
-
-
-def _delete_access_keys(lab: Lab) -> None:
-    iam, name = lab.client("iam"), releaser_name(lab)
-    for key in iam.list_access_keys(UserName=name)["AccessKeyMetadata"]:
-        iam.delete_access_key(UserName=name, AccessKeyId=key["AccessKeyId"])
-
-
-def _document(*statements: dict[str, Any]) -> str:
-    return json.dumps({"Version": "2012-10-17", "Statement": statements})

@@ -17,7 +17,7 @@ from labkit.lab import Lab
 from labkit.observe.snapshot import Snapshot
 from labkit.provision import roles, source
 from labkit.teach import permission_faults as faults
-from labkit.teach.grading import Grade
+from labkit.teach.grading import Grade, first_failure
 from labkit.teach.result import line
 from labkit.teach.role_checks import allowed_by, too_wide
 
@@ -58,12 +58,12 @@ def mend_the_permissions(lab: Lab) -> Grade:
         ),
         (
             "the build reads the encrypted source",
-            _first_failure(build) or "first let CodeBuild take its role",
+            first_failure(build) or "first let CodeBuild take its role",
             lambda: succeeded("DOWNLOAD_SOURCE"),
         ),
         (
             "the build hands on what it made, and the release ends well",
-            _first_failure(build) or _told(execution, "Deploy", "first let the build succeed"),
+            first_failure(build) or _told(execution, "Deploy", "first let the build succeed"),
             lambda: execution is not None and execution.status == "Succeeded",
         ),
         (
@@ -116,13 +116,6 @@ def _build(lab: Lab, execution: Snapshot | None) -> dict[str, Any]:
         "builds"
     ][0]
     return found
-
-
-def _first_failure(build: dict[str, Any]) -> str | None:
-    for phase in build.get("phases", []):
-        if phase.get("phaseStatus") not in (None, "SUCCEEDED"):
-            return f"{phase['phaseType']}: {phase['contexts'][0]['message']}"
-    return None
 
 
 def _may_pass(lab: Lab, user: Any, who: str) -> bool:

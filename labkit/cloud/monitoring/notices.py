@@ -97,10 +97,8 @@ def _not_done(alarm: Alarm, arn: str, error: Exception) -> None:
 
 
 def _act(alarm: Alarm, arn: str, subject: str, message: str) -> None:
-    session, fault = (
-        clients.as_service(CLOUDWATCH, alarm.region_name, alarm.alarm_arn.split(":")[4]),
-        None,
-    )
+    account_id, fault = alarm.alarm_arn.split(":")[4], None
+    session = clients.as_service(CLOUDWATCH, alarm.region_name, account_id)
     try:
         with clients.on_behalf_of(alarm.alarm_arn):
             match arn.split(":")[2]:
