@@ -7,11 +7,9 @@ import json
 import urllib.request
 from typing import Any
 
-import boto3
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
@@ -145,15 +143,7 @@ def test_a_presigned_url_works_without_keys_until_it_is_changed(aws: Any) -> Non
     s3 = aws.client("s3")
     s3.create_bucket(Bucket="presigned")
     s3.put_object(Bucket="presigned", Key="a b/ä+c.txt", Body=b"content")
-    signer = boto3.client(
-        "s3",
-        endpoint_url=aws.endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id=aws.description["access_key_id"],
-        aws_secret_access_key=aws.description["secret_access_key"],
-        config=Config(signature_version="s3v4"),
-    )
-    url = signer.generate_presigned_url("get_object", {"Bucket": "presigned", "Key": "a b/ä+c.txt"})
+    url = aws.presigned("presigned", "a b/ä+c.txt")
     with urllib.request.urlopen(url) as answer:
         assert answer.read() == b"content"
     with pytest.raises(urllib.error.HTTPError) as refused:

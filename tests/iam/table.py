@@ -76,12 +76,17 @@ def request_of(row: dict[str, Any]) -> Request:
     return Request(caller, row["action"], row["resource"], str(row.get("account", OWN)), context)
 
 
-def policies_of(row: dict[str, Any]) -> Policies:
-    identity = row.get("identity")
-    if "condition" in row:
-        identity = {**EVERYTHING, "Condition": row["condition"]}
+def identity_of(row: dict[str, Any]) -> Any:
+    """The statements of who asks, those for short written out; None without any."""
     if "deny" in row:
-        identity = [EVERYTHING, {**EVERYTHING, "Effect": "Deny", "Condition": row["deny"]}]
+        return [EVERYTHING, {**EVERYTHING, "Effect": "Deny", "Condition": row["deny"]}]
+    if "condition" in row:
+        return {**EVERYTHING, "Condition": row["condition"]}
+    return row.get("identity")
+
+
+def policies_of(row: dict[str, Any]) -> Policies:
+    identity = identity_of(row)
     return Policies(
         identity=() if identity is None else (policy(identity, "own"),),
         boundary=policy(row["boundary"], "boundary") if "boundary" in row else None,

@@ -17,9 +17,7 @@ from typing import Any
 from unittest import mock
 from uuid import uuid4
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from tests import organizations
@@ -142,18 +140,6 @@ def test_a_role_one_may_not_pass_is_no_ladder(
     assert f"is not authorized to perform: iam:PassRole on resource: {administrator}" in told
 
 
-def _presigned(aws: Aws, bucket: str, **more: Any) -> str:
-    signer = boto3.client(
-        "s3",
-        endpoint_url=aws.endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id=aws.description["access_key_id"],
-        aws_secret_access_key=aws.description["secret_access_key"],
-        config=Config(signature_version="s3v4"),
-    )
-    return str(signer.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "a"}, **more))
-
-
 def signing_at(then: datetime) -> Any:
     """botocore's clock stands still meanwhile."""
     return mock.patch("botocore.auth.get_current_datetime", lambda **_: then.replace(tzinfo=None))
@@ -174,7 +160,7 @@ def presigned(aws: Aws) -> str:
     s3.create_bucket(Bucket=bucket)
     for key in ("a", "b"):
         s3.put_object(Bucket=bucket, Key=key, Body=b"x")
-    url = _presigned(aws, bucket, ExpiresIn=60)
+    url = aws.presigned(bucket, "a", ExpiresIn=60)
     assert _status(url) == 200
     return url
 
@@ -213,7 +199,7 @@ def test_a_presigned_url_ends(aws: Aws, presigned: str) -> None:
     bucket = presigned.split("/")[3]
     then = datetime.now(UTC) - timedelta(minutes=10)
     with signing_at(then):
-        url = _presigned(aws, bucket, ExpiresIn=60)
+        url = aws.presigned(bucket, "a", ExpiresIn=60)
     assert _status(url) == 403
 
 

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from tests.conftest import Aws
 from tests.iam.identities import ACCOUNT, Identity, session
-from tests.iam.table import EVERYTHING, OWN, rows
+from tests.iam.table import OWN, identity_of, policy, rows
 from tests.roles import document
 
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
@@ -157,22 +157,6 @@ def build(aws: Aws) -> str:
     return str(made["Role"]["Arn"])
 
 
-def statements(row: dict[str, Any]) -> Any:
-    """The identity policy of a row, or None."""
-    if "condition" in row:
-        return {**EVERYTHING, "Condition": row["condition"]}
-    if "deny" in row:
-        return [EVERYTHING, {**EVERYTHING, "Effect": "Deny", "Condition": row["deny"]}]
-    return row.get("identity")
-
-
-def written(policy: Any) -> str:
-    whole = isinstance(policy, dict) and "Statement" in policy
-    return (
-        json.dumps({k: v for k, v in policy.items() if k != "arn"}) if whole else document(policy)
-    )
-
-
 class Given:
     """What a row gives to who asks, until it has asked."""
 
@@ -182,9 +166,9 @@ class Given:
 
     def to_alice(self) -> None:
         name = {"UserName": "alice"}
-        if (identity := statements(self.row)) is not None:
-            policy = written(identity)
-            self.iam.put_user_policy(**name, PolicyName="row", PolicyDocument=policy)
+        if (identity := identity_of(self.row)) is not None:
+            text = policy(identity).text
+            self.iam.put_user_policy(**name, PolicyName="row", PolicyDocument=text)
             self.stack.callback(self.iam.delete_user_policy, **name, PolicyName="row")
         tags = [
             {"Key": key.removeprefix(_TAG), "Value": value}
@@ -201,19 +185,19 @@ class Given:
 
     def to_build(self, arn: str) -> Identity:
         name = {"RoleName": "build"}
-        if (identity := statements(self.row)) is not None:
-            policy = written(identity)
-            self.iam.put_role_policy(**name, PolicyName="row", PolicyDocument=policy)
+        if (identity := identity_of(self.row)) is not None:
+            text = policy(identity).text
+            self.iam.put_role_policy(**name, PolicyName="row", PolicyDocument=text)
             self.stack.callback(self.iam.delete_role_policy, **name, PolicyName="row")
         if "boundary" in self.row:
             self.iam.put_role_permissions_boundary(**name, PermissionsBoundary=self._boundary())
             self.stack.callback(self.iam.delete_role_permissions_boundary, **name)
-        narrowed = {"Policy": written(self.row["session"])} if "session" in self.row else {}
+        narrowed = {"Policy": policy(self.row["session"]).text} if "session" in self.row else {}
         return session(self.aws, arn, name="run-1", **narrowed)
 
     def _boundary(self) -> str:
         made = self.iam.create_policy(
-            PolicyName="row", PolicyDocument=written(self.row["boundary"])
+            PolicyName="row", PolicyDocument=policy(self.row["boundary"]).text
         )
         arn = str(made["Policy"]["Arn"])
         self.stack.callback(self.iam.delete_policy, PolicyArn=arn)
@@ -222,14 +206,14 @@ class Given:
     def to_the_bucket(self) -> None:
         bucket = self.row["resource"].removeprefix("arn:aws:s3:::").partition("/")[0]
         self.s3.create_bucket(Bucket=bucket)
-        policy = json.loads(written(self.row["policy"]))
+        whole = json.loads(policy(self.row["policy"]).text)
         every = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]  # as S3 wants it
         for one in (
-            policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
+            whole["Statement"] if isinstance(whole["Statement"], list) else [whole["Statement"]]
         ):
             if one.get("Resource", "*") == "*" and "NotResource" not in one:
                 one["Resource"] = every
-        self.s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+        self.s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(whole))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row["id"] for row in ROWS])
