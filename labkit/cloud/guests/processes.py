@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 LAB, OWNER = "LABKIT_LAB", "LABKIT_OWNER"
+_LONGEST_EXEC = 5.0  # seconds
 JUPYTERLAB = "jupyterlab"  # the owner of the JupyterLab that `labkit lab` opened
 
 
@@ -45,9 +46,18 @@ class Processes:
         cwd: Path,
         **popen: Any,
     ) -> subprocess.Popen[bytes]:
-        """Start `command` in a session of its own. `env` is its whole environment but our two marks."""
+        """Start `command` in a session of its own; from here on `find` finds it.
+
+        Args:
+            env: its whole environment but our two marks.
+
+        Raises:
+            OSError: the command cannot be run.
+        """
         marked = {**env, LAB: str(self.state_dir), OWNER: owner}
-        return subprocess.Popen(command, env=marked, cwd=cwd, start_new_session=True, **popen)
+        process = subprocess.Popen(command, env=marked, cwd=cwd, start_new_session=True, **popen)
+        _await_environment(process.pid)
+        return process
 
     def find(self, owner: str | None = None, *, but_not: str | None = None) -> list[psutil.Process]:
         """The live processes of this lab, or those of one owner, or those of all but one.
@@ -91,6 +101,18 @@ class Processes:
                 and (but_not is None or environ.get(OWNER) != but_not)
             )
         return False
+
+
+def _await_environment(pid: int) -> None:
+    """Return when a process that was just started shows its environment, or has ended.
+
+    Linux reports that exec has succeeded a moment before the new program's environment can be read.
+    """
+    with contextlib.suppress(psutil.Error, OSError):
+        process = psutil.Process(pid)
+        deadline = time.monotonic() + _LONGEST_EXEC
+        while _runs(process) and not process.environ() and time.monotonic() < deadline:
+            time.sleep(0.0005)
 
 
 def _owner(process: psutil.Process) -> str | None:
