@@ -11,6 +11,7 @@ import base64
 import json
 import threading
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from math import sqrt
 from typing import Any
 
@@ -175,6 +176,33 @@ def test_versions_and_aliases_with_weights(functions: Functions) -> None:
     assert abs(seen[two] - count * 0.25) < 2 * spread
     api.update_alias(FunctionName=name, Name="live", FunctionVersion=two, RoutingConfig={"AdditionalVersionWeights": {}})  # fmt: skip
     assert {functions.call(name, Qualifier="live")[0]["version"] for _ in range(5)} == {two}
+
+
+def test_what_cloudwatch_counts(functions: Functions) -> None:
+    # "Types of metrics for Lambda functions": by function, by alias, by the version that ran
+    name = functions.make(NODE)
+    functions.api.publish_version(FunctionName=name)
+    functions.api.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
+    for fails in (False, True, False):
+        functions.call(f"{name}:live", {"fail": fails})
+    functions.call(name)
+    cloudwatch = functions.aws.client("cloudwatch")
+
+    def sums(metric: str, **dimensions: str) -> float:
+        now = datetime.now(UTC)
+        found = cloudwatch.get_metric_statistics(
+            Namespace="AWS/Lambda", MetricName=metric, Statistics=["Sum"], Period=3600,
+            StartTime=now - timedelta(days=1), EndTime=now + timedelta(days=1),
+            Dimensions=[{"Name": key, "Value": value} for key, value in dimensions.items()],
+        )["Datapoints"]  # fmt: skip
+        return sum(point["Sum"] for point in found)
+
+    eventually(lambda: sums("Invocations", FunctionName=name) == 4)
+    alias = {"FunctionName": name, "Resource": f"{name}:live"}
+    assert (sums("Invocations", **alias), sums("Errors", **alias)) == (3, 1)
+    assert sums("Errors", **alias, ExecutedVersion="1") == 1
+    assert sums("Duration", **alias) > 0
+    assert sums("Invocations") >= 4
 
 
 def test_invocations_at_once_have_an_environment_each(functions: Functions) -> None:

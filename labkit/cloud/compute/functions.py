@@ -25,6 +25,7 @@ from moto.awslambda.models import LambdaBackend, LambdaFunction
 from moto.awslambda.responses import LambdaResponse
 from moto.core.base_backend import BaseBackend
 
+from labkit.cloud.compute import function_metrics
 from labkit.cloud.guests import environments, languages
 from labkit.cloud.guests.environments import Outcome, Version
 from labkit.cloud.shared import clients, threads
@@ -103,16 +104,18 @@ def _invalid(what: str) -> AWSError:
 def _answer(self: LambdaResponse) -> tuple[int, dict[str, str], str | bytes]:
     """Stands in moto's place: `Invoke` of all three invocation types."""
     name = unquote(self.path.rsplit("/", 2)[-2])
-    function = _chosen(self.backend, name, self.querystring.get("Qualifier", [None])[0])
+    asked = self.querystring.get("Qualifier", [None])[0]
+    function = _chosen(self.backend, name, asked)
+    qualifier = asked or name.split(":function:")[-1].partition(":")[2]
     event, request_id = _event(self.body), str(uuid.uuid4())
     headers = {"x-amzn-RequestId": request_id, "x-amz-executed-version": str(function.version)}
     kind = self.headers.get("X-Amz-Invocation-Type", "RequestResponse")
     if kind == "DryRun":
         return 204, {**headers, "status": "204"}, ""
     if kind == "Event":
-        _queue_event(function, event, request_id)
+        _queue_event(function, event, request_id, qualifier)
         return 202, {**headers, "status": "202"}, ""
-    outcome, told = _run(function, event, request_id)
+    outcome, told = _run(function, event, request_id, qualifier)
     if outcome.failed:
         headers["x-amz-function-error"] = "Unhandled"
     if self.headers.get("X-Amz-Log-Type") == "Tail":
@@ -155,18 +158,20 @@ def _event(body: Any) -> Any:
         ) from error
 
 
-def _queue_event(function: LambdaFunction, event: Any, request_id: str) -> None:
+def _queue_event(
+    function: LambdaFunction, event: Any, request_id: str, qualifier: str = ""
+) -> None:
     _asynchronous.add(
-        partial(_run_event, function, event, request_id),
+        partial(_run_event, function, event, request_id, qualifier),
         failed=partial(_not_run, function, request_id),
     )
 
 
-def _run_event(function: LambdaFunction, event: Any, request_id: str) -> None:
+def _run_event(function: LambdaFunction, event: Any, request_id: str, qualifier: str) -> None:
     """An asynchronous invocation is tried three times. AWS page: "Invoking a function asynchronously"."""
     for _ in range(_ASYNCHRONOUS_TRIES):
         try:
-            outcome, _ = _run(function, event, request_id)
+            outcome, _ = _run(function, event, request_id, qualifier)
         except AWSError as error:
             _not_run(function, request_id, error)
             return
@@ -183,7 +188,9 @@ def _not_run(function: LambdaFunction, request_id: str, error: Exception) -> Non
     _queue_log(function, f"{day:%Y/%m/%d}/[{function.version}]{uuid.uuid4().hex}", line.encode())
 
 
-def _run(function: LambdaFunction, event: Any, request_id: str) -> tuple[Outcome, bytes]:
+def _run(
+    function: LambdaFunction, event: Any, request_id: str, qualifier: str
+) -> tuple[Outcome, bytes]:
     """Run a version once; its outcome, and its log as CloudWatch Logs has it."""
     version = _version(function)
     try:
@@ -198,6 +205,14 @@ def _run(function: LambdaFunction, event: Any, request_id: str) -> tuple[Outcome
             f"The role {function.role} cannot be assumed by Lambda: {error}",
         ) from error
     told = _told(version, outcome, request_id)
+    function_metrics.count(
+        version.name,
+        qualifier,
+        version.version,
+        failed=outcome.failed,
+        seconds=outcome.seconds,
+        arn=version.arn,
+    )
     _queue_log(function, outcome.stream, told)
     return outcome, told
 

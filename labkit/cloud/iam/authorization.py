@@ -36,6 +36,7 @@ _LINKED = {
     "ecr.amazonaws.com": {"s3:GetObject"},  # of layers, which lie in a bucket of its own
     "events.amazonaws.com": {"cloudwatch:PutMetricData"},
     "elasticloadbalancing.amazonaws.com": {"cloudwatch:PutMetricData"},
+    "lambda.amazonaws.com": {"cloudwatch:PutMetricData"},
     "ecs.amazonaws.com": {
         "elasticloadbalancing:DeregisterTargets",
         "elasticloadbalancing:DescribeTargetGroupAttributes",
