@@ -37,6 +37,7 @@ class Functions:
                 "Runtime": runtime,
                 "Role": self.role,
                 "Handler": "index.handler",
+                "Timeout": 30,  # a handler that imports boto3 beside other work takes its time
                 "Code": {"ZipFile": zipped(file if "node" in runtime else "index.py", text)},
                 "Environment": {"Variables": {"MINE": "yes"}},
                 **more,

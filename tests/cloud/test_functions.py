@@ -178,6 +178,19 @@ def test_versions_and_aliases_with_weights(functions: Functions) -> None:
     assert {functions.call(name, Qualifier="live")[0]["version"] for _ in range(5)} == {two}
 
 
+def test_an_alias_has_weights_of_versions_that_are_there(functions: Functions) -> None:
+    api, name = functions.api, functions.make(NODE)
+    one = api.publish_version(FunctionName=name)["Version"]
+    weights = {"AdditionalVersionWeights": {"9": 0.1}}
+    alias = {"FunctionName": name, "Name": "live", "FunctionVersion": one}
+    with pytest.raises(api.exceptions.ResourceNotFoundException, match=f"{name}:9"):
+        api.create_alias(**alias, RoutingConfig=weights)
+    api.create_alias(**alias)
+    with pytest.raises(api.exceptions.ResourceNotFoundException, match=f"{name}:9"):
+        api.update_alias(**alias, RoutingConfig=weights)
+    assert "RoutingConfig" not in api.get_alias(FunctionName=name, Name="live")
+
+
 def test_what_cloudwatch_counts(functions: Functions) -> None:
     # "Types of metrics for Lambda functions": by function, by alias, by the version that ran
     name = functions.make(NODE)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any
 from uuid import uuid4
@@ -118,6 +118,9 @@ class Live:
         return name
 
 
+MANAGED = "arn:aws:iam::aws:policy/service-role/AWSCodeDeployRoleForLambda"
+
+
 @pytest.fixture(scope="session")
 def live(aws: Any) -> Live:
     return Live(make_functions(aws), create_role(aws, "shifts", "codedeploy.amazonaws.com"))
@@ -187,6 +190,23 @@ def test_hooks_are_asked_before_and_after(live: Live) -> None:
     hooks = {"BeforeAllowTraffic": good, "AfterAllowTraffic": good}
     deployment = live.deploy(live.appspec(hooks))
     assert live.over(deployment)["status"] == "Succeeded"
+
+
+def test_the_managed_policy_is_enough(live: Live) -> None:
+    # it invokes functions named CodeDeployHook_*, reads and moves aliases, and reads no function
+    iam, name = live.functions.aws.client("iam"), f"managed-{uuid4().hex[:6]}"
+    arn = create_role(live.functions.aws, name, "codedeploy.amazonaws.com")
+    iam.delete_role_policy(RoleName=name, PolicyName="own")
+    iam.attach_role_policy(RoleName=name, PolicyArn=MANAGED)
+    live = replace(live, role=arn).make()
+    named = f"CodeDeployHook_{uuid4().hex[:6]}"
+    variables = {"Variables": {"ANSWER": "Succeeded"}}
+    live.functions.make(HOOK, "python3.11", FunctionName=named, Environment=variables)
+    other = live.over(live.deploy(live.appspec({"BeforeAllowTraffic": hook(live, "Succeeded")})))
+    assert other["errorInformation"]["code"] == "HOOK_EXECUTION_FAILURE"
+    info = live.over(live.deploy(live.appspec({"BeforeAllowTraffic": named})))
+    assert info["status"] == "Succeeded", info
+    assert live.alias() == ("2", {})
 
 
 def test_a_hook_that_fails_before_leaves_the_traffic(live: Live) -> None:

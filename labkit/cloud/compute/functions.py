@@ -68,12 +68,23 @@ def start() -> None:
         delete(self, function_name, qualifier)
         environments.end(function_name.split(":")[-1])
 
+    def checked(change: Any) -> Any:
+        def change_alias(self: Any, **given: Any) -> Any:
+            weights = (given.get("routing_config") or {}).get("AdditionalVersionWeights") or {}
+            for version in weights:  # moto looks for the other version alone
+                self.get_function(given["function_name"], version)
+            return change(self, **given)
+
+        return change_alias
+
     # a version is a copy of its function, which points to all logs: they are not copied with it
     BaseBackend.__deepcopy__ = lambda self, memo: self  # type: ignore[attr-defined]
     LambdaBackend.create_function = create_function  # type: ignore[method-assign]
     LambdaBackend.update_function_configuration = update_function_configuration  # type: ignore[method-assign]
     LambdaBackend.update_function_code = update_function_code  # type: ignore[method-assign]
     LambdaBackend.delete_function = delete_function  # type: ignore[method-assign]
+    LambdaBackend.create_alias = checked(LambdaBackend.create_alias)  # type: ignore[method-assign]
+    LambdaBackend.update_alias = checked(LambdaBackend.update_alias)  # type: ignore[method-assign]
     LambdaResponse.invoke = _answer  # type: ignore[method-assign]
     LambdaFunction.invoke = _delivered  # type: ignore[method-assign,assignment]
 

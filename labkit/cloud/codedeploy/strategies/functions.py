@@ -137,8 +137,6 @@ class _Shifting(Strategy):
     def _check(self, shift: Shift) -> None:
         try:
             alias = self.lambda_.get_alias(FunctionName=shift.function, Name=shift.alias)
-            for version in (shift.current, shift.target):
-                self.lambda_.get_function(FunctionName=shift.function, Qualifier=version)
         except ClientError as error:
             raise DeploymentFailed("INVALID_LAMBDA_FUNCTION", str(error)) from error
         serving = {alias["FunctionVersion"], *_weights(alias)}
@@ -190,7 +188,10 @@ class _Shifting(Strategy):
             watching.wait_minutes(self.deployment, minutes)
 
     def _set_weight(self, shift: Shift, share: int) -> None:
-        """Give the new version its share; the alias names it alone once it has all."""
+        """Give the new version its share; the alias names it alone once it has all.
+
+        That there is such a version Lambda says here: CodeDeploy's managed policy reads no function.
+        """
         whole = share >= 100
         weights = {} if whole else {shift.target: share / 100}
         try:
@@ -200,6 +201,8 @@ class _Shifting(Strategy):
                 FunctionVersion=shift.target if whole else shift.current,
                 RoutingConfig={"AdditionalVersionWeights": weights},
             )
+        except self.lambda_.exceptions.ResourceNotFoundException as error:
+            raise DeploymentFailed("INVALID_LAMBDA_FUNCTION", str(error)) from error
         except ClientError as error:
             raise DeploymentFailed("INVALID_LAMBDA_CONFIGURATION", str(error)) from error
 
