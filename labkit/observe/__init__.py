@@ -21,6 +21,7 @@ from labkit.observe.charts import Chart, chart_times
 from labkit.observe.costs import chart_costs, costs, estimate, prices, usage
 from labkit.observe.deployments import chart_deployments, deployment_outcomes, lifecycle_events
 from labkit.observe.executions import actions, chart_race, chart_timeline, executions
+from labkit.observe.invocations import Invocations, alias_shares
 from labkit.observe.routing import shares
 from labkit.observe.snapshot import Snapshot, snapshot
 from labkit.observe.traffic import Load, chart_traffic, traffic_summary
@@ -40,9 +41,11 @@ pd.set_option("display.html.use_mathjax", False)
 
 __all__ = [
     "Chart",
+    "Invocations",
     "Load",
     "Snapshot",
     "actions",
+    "alias_shares",
     "audit",
     "batch_builds",
     "build_phases",

@@ -27,7 +27,7 @@ USERS = 200
 BIN_SECONDS = 0.25
 LOOK_SECONDS = 0.2
 _COLUMNS = ["at", "status", "version", "seconds", "user"]
-_ERROR = "error"
+ERROR = "error"
 
 
 @dataclass
@@ -106,13 +106,13 @@ class Load:
                 status, text = answer.status, (await answer.text()).strip()[:20]
         except (aiohttp.ClientError, TimeoutError):
             status, text = 0, ""
-        version = text if 200 <= status < 400 else _ERROR
+        version = text if 200 <= status < 400 else ERROR
         self.rows.append((at, status, version, time.perf_counter() - started, user))
 
 
 def traffic_summary(requests: pd.DataFrame) -> pd.Series[Any]:
     """How many requests there were, how many failed, and how many users saw an error."""
-    bad = requests[requests["version"] == _ERROR]
+    bad = requests[requests["version"] == ERROR]
     return pd.Series(
         {
             "requests": len(requests),
@@ -174,19 +174,19 @@ def chart_traffic(
 def _draw_requests(axes: Axes, requests: pd.DataFrame, zero: pd.Timestamp) -> None:
     bins = ((requests["at"] - zero).dt.total_seconds() // BIN_SECONDS).astype(int)
     counts = requests.groupby([bins, "version"]).size().unstack(fill_value=0) / BIN_SECONDS
-    versions = [*[one for one in counts.columns if one != _ERROR], _ERROR]
+    versions = [*[one for one in counts.columns if one != ERROR], ERROR]
     below: Any = 0.0
     for style, version in enumerate(versions):
         if version not in counts:
             continue
-        style = 2 if version == _ERROR else (0, 1, 3, 4)[style % 4]
+        style = 2 if version == ERROR else (0, 1, 3, 4)[style % 4]
         axes.bar(
             counts.index * BIN_SECONDS,
             counts[version],
             width=BIN_SECONDS,
             bottom=below,
             align="edge",
-            label="error" if version == _ERROR else f"version {version}",
+            label="error" if version == ERROR else f"version {version}",
             color=COLOURS[style],
             hatch=HATCHES[style],
             edgecolor="white",

@@ -17,6 +17,7 @@ from labkit.provision import deploy as deploying
 from labkit.provision import pipeline as pipelines
 from labkit.teach.account_checks import accounts
 from labkit.teach.depth_checks import build_in_depth
+from labkit.teach.function_checks import functions
 from labkit.teach.gate_checks import environments
 from labkit.teach.hook_checks import hooks
 from labkit.teach.privilege_checks import least_privilege
@@ -32,6 +33,7 @@ __all__ = [
     "build_in_depth",
     "deploy",
     "environments",
+    "functions",
     "hooks",
     "least_privilege",
     "pipeline",

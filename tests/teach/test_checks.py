@@ -47,6 +47,7 @@ def lab(lab_environment: Aws, request: pytest.FixtureRequest) -> Lab:
         "least_privilege",
         "accounts",
         "protection",
+        "functions",
     ],
 )
 def test_nothing_holds_in_an_empty_aws(lab: Lab, piece: str) -> None:
