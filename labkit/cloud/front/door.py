@@ -154,6 +154,7 @@ class Door:
                 call.given = inputs.check(name, operation, table, environ)
             else:
                 call.given = inputs.read(name, operation, environ)
+            environ["labkit.given"] = call.given
             _authorize(call)
             if table is not None:  # only now: what is wrong with it tells who is there
                 policies.check(table, operation, call.given)

@@ -24,7 +24,7 @@ from moto.s3.models import FakeBucket, FakeKey, FakeMultipart, S3Backend
 from moto.s3.responses import S3Response
 from moto.settings import S3_UPLOAD_PART_MIN_SIZE
 
-from labkit.cloud.s3 import acls, checksums, encryption
+from labkit.cloud.s3 import acls, checksums, encryption, lifecycle, notices
 from labkit.cloud.shared.bodies import Body, sum_of
 
 BODY = "labkit.body"  # in the environment of an upload, whose `wsgi.input` is empty
@@ -52,6 +52,8 @@ def start() -> None:
     _within(S3Response, "bucket_response", True)
     _within(S3Backend, "select_object_content", False)  # which reads the whole object
     acls.start()
+    notices.start()
+    lifecycle.start()
     # the bucket's policy has been asked at the door; moto would ask it again, without conditions
     FakeBucket.get_permission = lambda *_: PermissionResult.NEUTRAL  # type: ignore[method-assign]
 

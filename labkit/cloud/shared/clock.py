@@ -2,7 +2,8 @@
 
 Commands run in real time; only waiting is compressed (rule R5). What limits commands is real as well:
 a build's timeout of 5 minutes is 5 minutes, unless whoever starts the lab says otherwise
-(`LABKIT_TIMEOUT_SCALE=60 labkit up`: seconds, to see a build time out).
+(`LABKIT_TIMEOUT_SCALE=60 labkit up`: seconds, to see a build time out). How fast waiting passes is one
+setting as well (`LABKIT_CLOCK_SCALE=3600 labkit up`: a day is 24 seconds, to see objects expire).
 """
 
 from __future__ import annotations
@@ -10,7 +11,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+SCALE = "LABKIT_CLOCK_SCALE"
 TIMEOUT_SCALE = "LABKIT_TIMEOUT_SCALE"
+
+
+def _scale() -> float:
+    return float(os.environ.get(SCALE) or 60)
 
 
 def _timeout_scale() -> float:
@@ -21,7 +27,7 @@ def _timeout_scale() -> float:
 class Clock:
     """`scale` AWS seconds of waiting pass in one second of the lab."""
 
-    scale: float = 60.0
+    scale: float = field(default_factory=_scale)
     timeout_scale: float = field(default_factory=_timeout_scale)
 
     def wait_seconds(self, aws_seconds: float) -> float:
