@@ -46,6 +46,7 @@ SESSION = Principal(
 MANAGED = (
     f"arn:aws:kms:{REGION}:{ACCOUNT}:key/8c3faf07-f43c-4d11-abdb-9183079214c7"  # is in every Region
 )
+MANAGED_SECRETS = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/fee5173a-3972-428e-ae73-cd4c2a371222"
 # what the cases of tests/operations find, through the door
 BY_OPERATIONS = {"organizations:id", "organizations:policy-type", "s3:encrypted-with"}
 
@@ -94,6 +95,15 @@ FOUND = [
     ("secretsmanager:secret", "db", "{secret}"),
     ("secretsmanager:secret", "{secret}", "{secret}"),
     ("secretsmanager:secret", f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:db", "{secret}"),
+    ("kms:key", "alias/aws/secretsmanager", MANAGED_SECRETS),
+    ("secretsmanager:key", "db", MANAGED_SECRETS),
+    ("secretsmanager:key", "{secret}", MANAGED_SECRETS),
+    ("secretsmanager:key", "locked", "{key_arn}"),
+    ("sqs:key", f"http://127.0.0.1:4566/{ACCOUNT}/locked", "{key_arn}"),
+    ("sqs:key", "http://127.0.0.1:4566/999999999999/locked", None),
+    ("sqs:key", "{queue}", None),
+    ("sns:key", f"arn:aws:sns:{REGION}:{ACCOUNT}:locked", "{key_arn}"),
+    ("sns:key", f"arn:aws:sns:{REGION}:{ACCOUNT}:nothing", None),
     ("s3:encrypts-with", "nowhere  ", None),
     ("s3:encrypts-with", "nowhere AES256 ", None),
     ("s3:encrypts-with", "nowhere aws:kms ", MANAGED),
@@ -189,6 +199,10 @@ def _of_others() -> dict[str, Any]:
     kms, s3, ecs, stacks = map(client, ("kms", "s3", "ecs", "cloudformation"))
     key = kms.create_key()["KeyMetadata"]
     kms.create_alias(AliasName="alias/shop", TargetKeyId=key["KeyId"])
+    locked = {"KmsMasterKeyId": "alias/shop"}
+    client("sqs").create_queue(QueueName="locked", Attributes=locked)
+    client("sns").create_topic(Name="locked", Attributes=locked)
+    client("secretsmanager").create_secret(Name="locked", SecretString="x", KmsKeyId=key["KeyId"])
     s3.create_bucket(Bucket="shop")
     begun = {"ACL": "bucket-owner-full-control", "ServerSideEncryption": "aws:kms"} | {
         "SSEKMSKeyId": "k1",
@@ -256,7 +270,11 @@ def test_a_session_is_no_user(there: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in SAID if not kind.startswith(("iam:", "s3:"))])
 def test_names_of_another_region_are_not_found(kind: str, there: dict[str, Any]) -> None:
-    names = [filled(name, there) for one, name, to in FOUND if one == kind and to != MANAGED]
+    names = [
+        filled(name, there)
+        for one, name, to in FOUND
+        if one == kind and to not in (MANAGED, MANAGED_SECRETS)
+    ]
     elsewhere = finder(ALICE, "eu-west-1")
     assert {name: elsewhere(kind, name) for name in names if "arn:" not in str(name)} == {
         name: None for name in names if "arn:" not in str(name)

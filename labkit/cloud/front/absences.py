@@ -1,7 +1,8 @@
-"""Where moto takes for granted that what a request names is there: AWS says so.
+"""Where moto takes for granted that what a request names is there, and here, or drops what it does not name.
 
 AWS pages: "Errors" of the operations in the API References of Amazon EC2 Auto Scaling, Amazon ECS and
-AWS Systems Manager.
+AWS Systems Manager; "SetQueueAttributes" (SQS API Reference); "Access AWS Secrets Manager secrets from a
+different account".
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from moto.autoscaling.models import AutoScalingBackend
 from moto.ecs.models import EC2ContainerServiceBackend
 
+from labkit.cloud.iam import state
 from labkit.cloud.shared.service import AWSError
 
 
@@ -81,3 +83,33 @@ def of_parameters() -> None:
 
     check("label_parameter_version")
     check("unlabel_parameter_version")
+
+
+def of_queues() -> None:
+    """moto drops a queue's policy when any other attribute is set."""
+    from moto.sqs.models import Queue
+
+    original = Queue._set_attributes
+
+    @wraps(original)
+    def set_attributes(self: Any, attributes: dict[str, Any], now: float | None = None) -> None:
+        kept = getattr(self, "policy", None)
+        original(self, attributes, now)
+        if "Policy" not in attributes:
+            self.policy = kept
+
+    Queue._set_attributes = set_attributes  # type: ignore[method-assign]
+
+
+def of_secrets() -> None:
+    """moto looks for every secret in the account and Region of who asks, whatever its ARN says."""
+    from moto.secretsmanager.responses import SecretsManagerResponse
+
+    here: Any = SecretsManagerResponse.backend.fget  # type: ignore[attr-defined]
+
+    def backend(self: Any) -> Any:
+        arn = state.parsed(str(self._get_param("SecretId") or ""))
+        known = state.at(arn) if arn else None
+        return here(self) if known is None else known
+
+    SecretsManagerResponse.backend = property(backend)  # type: ignore[method-assign, assignment]

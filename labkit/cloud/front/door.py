@@ -30,7 +30,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from labkit.cloud.codecommit import pushes
-from labkit.cloud.front import inputs, limits, operations, policies, refusals, signature
+from labkit.cloud.front import inputs, keys, limits, operations, policies, refusals, signature
 from labkit.cloud.front.chunked import FORMS, Chunks
 from labkit.cloud.front.refusals import Environ, Refused, plainly, refuse
 from labkit.cloud.front.services import SERVICES
@@ -312,7 +312,8 @@ def _authorize(call: Call) -> None:
         call.asked = authorize(call.principal, call.service, call.operation, call.given, connection)
     except Denied as error:
         call.asked = error.asked
-        raise refusals.denied(call.service, str(error)) from error
+        raise refusals.denied(call.service, str(error), error.refused) from error
+    keys.check(call.service, call.asked)
 
 
 def _record(call: Call, response: Response) -> None:

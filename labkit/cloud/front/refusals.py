@@ -13,7 +13,9 @@ from moto.core.exceptions import ServiceException
 from moto.core.utils import get_service_model
 from werkzeug.wrappers import Response
 
+from labkit.cloud.front import keys
 from labkit.cloud.front.services import SERVICES
+from labkit.cloud.iam.asked import Asked
 from labkit.cloud.shared.service import AWSError, error_response
 
 # the same refusals, as the older XML protocols name them
@@ -71,11 +73,16 @@ def plainly(message: str, status: int, **headers: str) -> Refused:
     return Refused(lambda environ: Response(f"{message}\n", status, named))
 
 
-def denied(boto3_name: str, sentence: str) -> AWSError:
+def denied(boto3_name: str, sentence: str, refused: Asked) -> AWSError:
     """What IAM refuses, as the service says it.
+
+    Args:
+        refused: the question that was not allowed: a key's has words of its own.
 
     AWS pages: "Troubleshoot access denied error messages"; "Error codes for the Amazon EC2 API".
     """
+    if keys.is_used(boto3_name, refused):
+        return keys.denied(boto3_name, sentence, refused)
     if boto3_name == "ec2":
         sentence = f"You are not authorized to perform this operation. {sentence}"
     return AWSError(_DENIALS.get(boto3_name, "AccessDeniedException"), sentence)

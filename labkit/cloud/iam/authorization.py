@@ -51,11 +51,12 @@ class Denied(Exception):
 
     Args:
         asked: all that the request puts to IAM.
+        refused: the one that is refused.
     """
 
-    def __init__(self, sentence: str, asked: list[Asked]) -> None:
+    def __init__(self, sentence: str, asked: list[Asked], refused: Asked) -> None:
         super().__init__(sentence)
-        self.asked = asked
+        self.asked, self.refused = asked, refused
 
 
 def authorize(
@@ -101,7 +102,7 @@ def authorize(
         at = resources.policy_of(one.resource, one.action)
         account_id = at.account_id or principal.account_id
         if one.action == PASS_ROLE and account_id != principal.account_id:
-            raise Denied("Cross-account pass role is not allowed.", questions)
+            raise Denied("Cross-account pass role is not allowed.", questions, one)
         request = Request(
             caller,
             one.action,
@@ -113,7 +114,7 @@ def authorize(
             request, replace(of_caller, resource=at.policy, grants=at.grants, of=at.of)
         )
         if not decision.allowed:
-            raise Denied(message(decision, request), questions)
+            raise Denied(message(decision, request), questions, one)
     return questions
 
 
@@ -148,4 +149,6 @@ def _context(
         own["aws:resourceorgid"] = [org]
     if "kms:viaservice" in own:
         own["aws:viaawsservice"] = ["true"]
+        if principal.service:  # which is in no account
+            own.pop("kms:calleraccount", None)
     return context.Context(own, tagged)

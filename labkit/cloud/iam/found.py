@@ -14,9 +14,8 @@ from typing import Any
 
 from moto.core.exceptions import ServiceException
 
-from labkit.cloud.iam import organization, state
+from labkit.cloud.iam import managed_keys, organization, state
 from labkit.cloud.iam.asked.expressions import Find
-from labkit.cloud.iam.managed_keys import ALIAS_OF_S3, KEY_OF_S3
 from labkit.cloud.shared.identity import Principal
 
 _KEY_ID = 36  # the bytes of a ciphertext of moto's that name its key
@@ -202,7 +201,7 @@ def _caller(at: _Place, kind: str) -> str | None:
     return _arn(_user(at, arn.rpartition("/")[2])) or arn
 
 
-# KMS, S3 and Secrets Manager
+# KMS, and what is encrypted
 
 
 def _key(at: _Place, named: str) -> Any:
@@ -221,13 +220,27 @@ def _key(at: _Place, named: str) -> Any:
 
 
 def _managed(at: _Place, arn: state.Arn | None, resource: str) -> str | None:
-    """The ARN of an account's `aws/s3`, if that is what was named."""
-    if resource.removeprefix("key/") not in (ALIAS_OF_S3, KEY_OF_S3):
+    """The ARN of a key that AWS manages in an account, if that is what was named."""
+    key_id = managed_keys.KEYS.get(resource, resource.removeprefix("key/"))
+    if key_id not in managed_keys.KEYS.values():
         return None
     region, account_id = (
         (arn.region, arn.account_id) if arn else (at.region, at.principal.account_id)
     )
-    return f"arn:aws:kms:{region}:{account_id}:key/{KEY_OF_S3}"
+    return f"arn:aws:kms:{region}:{account_id}:key/{key_id}"
+
+
+def _used(at: _Place, named: str, region: str = "", account_id: str = "") -> str:
+    """The ARN of a key that something is encrypted with, whether it is there or not.
+
+    Args:
+        region, account_id: where an id or an alias is looked for; here, if not given.
+    """
+    region, account_id = region or at.region, account_id or at.principal.account_id
+    if not state.parsed(named):
+        resource = named if named.startswith("alias/") else f"key/{named}"
+        named = f"arn:aws:kms:{region}:{account_id}:{resource}"
+    return str(_key(at, named) or named)
 
 
 def _key_of_ciphertext(at: _Place, blob: bytes) -> Any:
@@ -262,12 +275,7 @@ def _encrypts_with(at: _Place, named: str) -> str | None:
         algorithm, key = default.get("SSEAlgorithm", ""), default.get("KMSMasterKeyID") or key
     if not algorithm.startswith("aws:kms"):
         return None
-    if found := _key(at, key or ALIAS_OF_S3):
-        return str(found)
-    here = f"arn:aws:kms:{at.region}:{at.principal.account_id}"
-    if state.parsed(key):
-        return key
-    return f"{here}:{key}" if key.startswith("alias/") else f"{here}:key/{key}"
+    return _used(at, key or "alias/aws/s3")
 
 
 def default_encryption(bucket: Any) -> dict[str, str]:
@@ -297,6 +305,30 @@ def _secret(at: _Place, named: str) -> Any:
         if known is not None:
             return _arn(known)
     return None
+
+
+def _key_of_secret(at: _Place, named: str) -> str | None:
+    for place in (named, ""):
+        known = at.kept("secretsmanager", "secrets", place).get(named)
+        if known is not None:
+            arn = state.parsed(known.arn)
+            key = known.kms_key_id or "alias/aws/secretsmanager"
+            return _used(at, key, arn.region, arn.account_id) if arn else None
+    return None
+
+
+def _key_of_queue(at: _Place, url: str) -> str | None:
+    account_id, name = url.split("/")[-2:] if url.count("/") > 1 else ("", url)
+    known = getattr(state.backend("sqs", account_id, at.region), "queues", {}).get(name)
+    key = getattr(known, "kms_master_key_id", None)
+    return _used(at, key, at.region, account_id) if key else None
+
+
+def _key_of_topic(at: _Place, text: str) -> str | None:
+    arn = state.parsed(text)
+    known = state.kept(arn, "topics").get(text) if arn else None
+    key = getattr(known, "kms_master_key_id", None)
+    return _used(at, key, arn.region, arn.account_id) if arn and key else None
 
 
 def _policy_type(at: _Place, policy_id: str) -> Any:
@@ -333,5 +365,8 @@ _KINDS: dict[str, Callable[[_Place, Any], Any]] = {
     "s3:encrypted-with": _encrypted_with,
     "s3:encrypts-with": _encrypts_with,
     "s3:upload": _upload,
+    "secretsmanager:key": _key_of_secret,
     "secretsmanager:secret": _secret,
+    "sns:key": _key_of_topic,
+    "sqs:key": _key_of_queue,
 }

@@ -16,6 +16,10 @@
                   when     what must hold, else it is not asked
                   keys     condition keys of this question alone
                   whole    in place of the file's
+                or, of a KMS key that the service asks for who asks the service (`kms:ViaService`):
+                  uses     what of: `GenerateDataKey`, or a list
+                  key      the ARN of the key; nothing is asked where there is none
+                  context  the encryption context, if what is asked for tells it
                 An empty list: AWS asks nothing.
     passes_to   the service principal that roles are handed to
     roles       operation -> the roles it hands over (iam:PassRole); `{role, to}` if to another service
@@ -41,7 +45,8 @@ those of `expressions`. What they `find`, by kind:
     s3:upload                    upload id -> the parameters of its CreateMultipartUpload
     s3:encrypts-with             `BUCKET ALGORITHM KEY` of a request -> ARN of the KMS key that it is encrypted with
     s3:encrypted-with            `BUCKET VERSION KEY` of an object -> ARN of the KMS key that it was encrypted with
-    secretsmanager:secret        name or ARN -> ARN
+    secretsmanager:secret        name or ARN -> ARN       secretsmanager:key         the same -> ARN of its KMS key
+    sns:key, sqs:key             ARN of a topic, URL of a queue -> ARN of its KMS key
 """
 
 from __future__ import annotations
@@ -114,13 +119,30 @@ class Table:
         """The rows that stand for an operation itself, and those asked beside it."""
         action = f"{self.prefix}:{operation}"
         if operation in self.operations:
-            themselves = [self._row(one, action) for one in _listed(self.operations[operation])]
+            given = _listed(self.operations[operation])
+            themselves = [self._row(one, action) for some in given for one in self._written(some)]
         else:
             types = reference.resource_types(action) or {}
             required = [kind for kind, is_required in types.items() if is_required]
             themselves = [self._row({"on": kind}, action) for kind in required or ["*"]]
         own = [row for row in themselves if row.action == action] or themselves[:1]
         return themselves, [*self._tagging(operation, own), *self._passing(operation)]
+
+    def _written(self, row: Any) -> Iterator[Any]:
+        """A row as it stands; of a key that is used, what that is short for."""
+        if isinstance(row, str) or "uses" not in row:
+            yield row
+            return
+        keys = {
+            "kms:ViaService": f"join('.', ['{self.prefix}', request.region, 'amazonaws.com'])",
+            "kms:CallerAccount": "request.account",
+        }
+        if "context" in row:
+            keys["kms:EncryptionContext:${EncryptionContextKey}"] = row["context"]
+        for use in _listed(row["uses"]):
+            when = row["key"] if "when" not in row else f"({row['when']}) && ({row['key']})"
+            key = {"whole": ["key"], "on": {"key": row["key"]}, "when": when}
+            yield {"action": f"kms:{use}", "keys": keys, **key}
 
     def _row(self, given: Any, action: str) -> Row:
         row: Mapping[str, Any] = {"on": given} if isinstance(given, str) else given
