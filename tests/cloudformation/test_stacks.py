@@ -99,6 +99,39 @@ def test_a_stack_that_cannot_be_made_leaves_its_name_free(aws: Aws) -> None:
     stack.delete()
 
 
+_NO_ACTION = {
+    "Statement": {"Effect": "Allow", "Principal": "*", "Action": "nothing", "Resource": "*"}
+}
+_OF_IAM = {"Statement": {"Effect": "Allow", "Action": "nothing", "Resource": "*"}}
+_TRUST = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}}  # fmt: skip
+MALFORMED = {
+    "AWS::IAM::Role": ({"AssumeRolePolicyDocument": {"Statement": []}}, "MalformedPolicyDocument"),
+    "AWS::IAM::Role's own": (
+        {"AssumeRolePolicyDocument": _TRUST, "Policies": [{"PolicyName": "p", "PolicyDocument": _OF_IAM}]},
+        "MalformedPolicyDocument",
+    ),
+    "AWS::IAM::Policy": ({"PolicyName": "p", "PolicyDocument": _OF_IAM, "Roles": []}, "MalformedPolicyDocument"),
+    "AWS::KMS::Key": ({"KeyPolicy": _NO_ACTION}, "MalformedPolicyDocumentException"),
+    "AWS::Logs::ResourcePolicy": ({"PolicyName": "p", "PolicyDocument": "{"}, "InvalidParameterException"),
+    "AWS::S3::BucketPolicy": ({"Bucket": {"Ref": "B"}, "PolicyDocument": _NO_ACTION}, "MalformedPolicy"),
+    "AWS::SNS::TopicPolicy": ({"Topics": [], "PolicyDocument": _NO_ACTION}, "InvalidParameter"),
+    "AWS::SQS::QueuePolicy": ({"Queues": [], "PolicyDocument": _NO_ACTION}, "InvalidAttributeValue"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_a_malformed_policy_fails_its_stack_as_it_fails_its_service(aws: Aws, kind: str) -> None:
+    """The errors are those of tests/iam/malformed.yaml, of the operations that put these policies."""
+    (properties, code), stack = MALFORMED[kind], Stack(aws)
+    resource = {"Type": kind.partition("'")[0], "Properties": properties}
+    resources = {"B": {"Type": "AWS::S3::Bucket"}, "R": resource}
+    with pytest.raises(ClientError) as refused:
+        stack.create(json.dumps({"Resources": resources}))
+    assert refused.value.response["Error"]["Code"] == code
+    with pytest.raises(ClientError, match="does not exist"):
+        stack.api.describe_stacks(StackName=stack.name)
+
+
 def test_what_an_update_would_not_change_is_refused(aws: Aws) -> None:
     stack = Stack(aws)
     template = {

@@ -6,7 +6,6 @@ property types reference.
 
 from __future__ import annotations
 
-import json
 import zipfile
 from io import BytesIO
 from typing import Any
@@ -15,6 +14,8 @@ from moto.awslambda.models import LambdaFunction
 from moto.iam.models import Role, iam_backends
 from moto.kms.models import KmsBackend
 from moto.s3.models import FakeBucket, s3_backends
+
+from labkit.cloud.cloudformation.policies import as_json
 
 
 def start() -> None:
@@ -38,10 +39,10 @@ def _keep_policies_as_json() -> None:
     put, create = Role.put_policy, KmsBackend.create_key
 
     def put_policy(self: Any, policy_name: str, policy_json: Any) -> None:
-        put(self, policy_name, _as_json(policy_json))
+        put(self, policy_name, as_json(policy_json))
 
     def create_key(self: Any, policy: Any, *arguments: Any, **keywords: Any) -> Any:
-        return create(self, _as_json(policy), *arguments, **keywords)
+        return create(self, as_json(policy), *arguments, **keywords)
 
     Role.put_policy = put_policy  # type: ignore[method-assign]
     KmsBackend.create_key = create_key  # type: ignore[method-assign]
@@ -83,7 +84,3 @@ def _make_what_moto_leaves_out() -> None:
 _NOTHING_BLOCKED = dict.fromkeys(
     ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), False
 )
-
-
-def _as_json(policy: Any) -> Any:
-    return json.dumps(policy) if isinstance(policy, dict) else policy

@@ -14,13 +14,17 @@ from moto.cloudformation.models import ChangeSet, CloudFormationBackend, Stack
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.responses import ActionResult
 
-from labkit.cloud.cloudformation import resources
+from labkit.cloud.cloudformation import policies, resources
 from labkit.cloud.cloudformation import template as templates
 from labkit.cloud.shared.service import AWSError
 
 
-def start() -> None:
-    """Have moto refuse such templates: called once, when the service is first asked for."""
+def start(check: policies.Check) -> None:
+    """Have moto refuse such templates: called once, when the service is first asked for.
+
+    Args:
+        check: refuses a policy that an operation would be refused for.
+    """
     for name in ("create_stack", "update_stack", "create_change_set"):
         _guard(name)
     for name in ("describe_change_set", "delete_change_set", "execute_change_set"):
@@ -29,6 +33,7 @@ def start() -> None:
     CloudFormationResponse.validate_template = _validate_template  # type: ignore[method-assign]
     _check_changes()
     resources.start()
+    policies.start(check)
 
 
 def _guard(name: str) -> None:

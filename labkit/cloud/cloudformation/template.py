@@ -173,8 +173,8 @@ def _substituted(item: Any) -> Iterator[tuple[str, str]]:
 
 
 @cache
-def types() -> dict[str, dict[str, list[str]]]:
-    """What stacks make: type -> `takes`, its properties, and `changes`, those that an update changes."""
+def types() -> dict[str, dict[str, Any]]:
+    """What stacks make: type -> `takes`, its properties, `changes`, those that an update changes, and `policies`."""
     return tomllib.loads(Path(__file__).with_name("types.toml").read_text())
 
 

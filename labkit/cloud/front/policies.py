@@ -11,12 +11,24 @@ from typing import Any
 
 import jmespath
 
+from labkit.cloud.front import operations
 from labkit.cloud.front.operations import Operations
 from labkit.cloud.iam import documents, state
 from labkit.cloud.iam.documents import Fault, Kind, NotOfTheGrammar
 from labkit.cloud.shared.service import AWSError
 
 _LOOK = {"role": state.role, "user": state.user}
+
+
+def start_stacks() -> None:
+    """Have CloudFormation check the policies in templates as well: called once, when it is first asked for."""
+    from labkit.cloud.cloudformation import stacks
+
+    def of_service(service: str, operation: str, given: Mapping[str, Any]) -> None:
+        if (table := operations.of(service)) is not None:
+            check(table, operation, given)
+
+    stacks.start(of_service)
 
 
 def check(table: Operations, operation: str, given: Mapping[str, Any]) -> None:

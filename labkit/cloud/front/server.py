@@ -63,7 +63,7 @@ OURS = {
 }
 # what is changed in moto when its service is first asked for: some take seconds to import
 LATE = {
-    "cloudformation": "labkit.cloud.cloudformation.stacks:start",
+    "cloudformation": "labkit.cloud.front.policies:start_stacks",
     "ec2": "labkit.cloud.compute.network:start",
     "iam": "labkit.cloud.iam.api:start",
     "kms": "labkit.cloud.iam.keys:start",
