@@ -140,6 +140,25 @@ def test_a_buckets_policy_refuses_the_learner_what_is_not_encrypted(aws: Aws) ->
     s3.put_object(Bucket=bucket, Key="a", Body=b"1", ServerSideEncryption="aws:kms")
 
 
+def test_the_tags_of_an_object_decide_who_reads_it(aws: Aws) -> None:
+    """S3 User Guide: "Tagging and access control policies"; each version has tags of its own."""
+    bucket, s3 = f"tagged-{uuid4().hex[:8]}", aws.client("s3")
+    s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    green = {"StringEquals": {"s3:ExistingObjectTag/Colour": "green"}}
+    actions = ["s3:GetObject", "s3:GetObjectVersion"]
+    reader = user(aws, allow(actions, f"arn:aws:s3:::{bucket}/*", Condition=green)).client("s3")
+    first = s3.put_object(Bucket=bucket, Key="a", Body=b"1", Tagging="Colour=green")["VersionId"]
+    reader.get_object(Bucket=bucket, Key="a")
+    s3.put_object(Bucket=bucket, Key="a", Body=b"2", Tagging="Colour=red")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        reader.get_object(Bucket=bucket, Key="a")
+    reader.get_object(Bucket=bucket, Key="a", VersionId=first)
+    tags = {"TagSet": [{"Key": "Colour", "Value": "green"}]}
+    s3.put_object_tagging(Bucket=bucket, Key="a", Tagging=tags)
+    reader.get_object(Bucket=bucket, Key="a")
+
+
 def test_a_role_is_handed_over_by_whom_may_pass_it(aws: Aws) -> None:
     trust = {
         "Effect": "Allow",

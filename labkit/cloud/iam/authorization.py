@@ -20,6 +20,7 @@ from labkit.cloud.iam import (
     uses,
 )
 from labkit.cloud.iam.asked import Asked, asked
+from labkit.cloud.iam.asked.reference import condition_keys
 from labkit.cloud.iam.asked.rows import PASS_ROLE
 from labkit.cloud.iam.context import Connection
 from labkit.cloud.iam.decision import decide, message
@@ -28,6 +29,7 @@ from labkit.cloud.iam.principals import Caller
 from labkit.cloud.iam.statements import Request
 from labkit.cloud.shared.identity import Principal
 
+_OBJECT_TAG = "s3:existingobjecttag/<key>"
 # What AWS's services do for themselves, by roles linked to them that no account can change
 _LINKED = {
     # of the files it delivers: "Amazon S3 bucket policy for CloudTrail" lets it put objects, and no more
@@ -138,10 +140,17 @@ def _context(
         every = (*own.items(), *sessions.of(principal).tags.items())  # which hide the role's
         return {name.lower(): value for name, value in every}
 
+    def of_object() -> Mapping[str, str]:
+        bucket, _, key = asked.resource.removeprefix("arn:aws:s3:::").partition("/")
+        version = next(iter(asked.keys.get("s3:versionid", ())), None)
+        return tags.object_tags(bucket, key, version) or {}
+
     tagged: dict[str, context.Tags] = {
         "aws:resourcetag": of_resource,
         f"{asked.action.partition(':')[0]}:resourcetag": of_resource,
     }
+    if _OBJECT_TAG in condition_keys(asked.action, "object"):
+        tagged[_OBJECT_TAG.partition("/")[0]] = of_object
     if not principal.service:
         tagged["aws:principaltag"] = of_principal
     own = {**known, "aws:resourceaccount": [account_id], **asked.keys}

@@ -254,7 +254,8 @@ class Running:
             return clients.assume_role(
                 ECS_TASKS, role, self.task.id, self.task.region_name, source_arn=self.task.task_arn
             )
-        return clients.as_service(ECS_TASKS, self.task.region_name)
+        account_id = self.task.task_arn.split(":")[4]
+        return clients.as_service(ECS_TASKS, self.task.region_name, account_id)
 
     def _wait(self) -> None:
         """Until it is to stop, or an essential container has."""
