@@ -200,7 +200,8 @@ def create_release_role(target: Lab, tools: Lab, key: str, external_id: str | No
     }
     if external_id:
         trust["Condition"] = {"StringEquals": {"sts:ExternalId": external_id}}
-    return _create_role(target, RELEASE, trust, release(target, tools, key))
+    may = {"Version": "2012-10-17", "Statement": release(target, tools, key)}
+    return roles.put_role(target, RELEASE, {"Version": "2012-10-17", "Statement": [trust]}, may)
 
 
 def release(target: Lab, tools: Lab, key: str) -> list[Statement]:
@@ -339,20 +340,6 @@ def delete_key(lab: Lab) -> None:
     if known is not None:
         kms.delete_alias(AliasName=alias)
         kms.schedule_key_deletion(KeyId=known["KeyMetadata"]["KeyId"], PendingWindowInDays=7)
-
-
-def _create_role(lab: Lab, who: str, trust: Statement, statements: list[Statement]) -> str:
-    iam, name = lab.client("iam"), lab.role(who)
-    trusted = document(trust)
-    made = created(
-        iam.create_role, RoleName=name, AssumeRolePolicyDocument=trusted, Tags=tag_list(lab)
-    )
-    if made is None:
-        iam.update_assume_role_policy(RoleName=name, PolicyDocument=trusted)
-    iam.put_role_policy(
-        RoleName=name, PolicyName=roles.POLICY, PolicyDocument=document(*statements)
-    )
-    return lab.role_arn(who)
 
 
 def _put_shared(lab: Lab, who: str, statements: list[Statement]) -> None:

@@ -155,16 +155,23 @@ def policy(lab: Lab, who: str) -> dict[str, Any]:
 
 def create_role(lab: Lab, who: str) -> str:
     """Create the role of `who`, or bring its policies up to date; returns its ARN."""
-    iam, name = lab.client("iam"), lab.role(who)
-    trust = json.dumps(trust_policy(lab, ROLES[who][0]))
+    return put_role(lab, who, trust_policy(lab, ROLES[who][0]), policy(lab, who))
+
+
+def put_role(lab: Lab, who: str, trust: dict[str, Any], may: dict[str, Any]) -> str:
+    """Create a role, or bring its policies up to date; returns its ARN.
+
+    Args:
+        trust: the policy that says who may act as it.
+        may: what it may do, as its one inline policy.
+    """
+    iam, name, trusted = lab.client("iam"), lab.role(who), json.dumps(trust)
     is_new = created(
-        iam.create_role, RoleName=name, AssumeRolePolicyDocument=trust, Tags=tag_list(lab)
+        iam.create_role, RoleName=name, AssumeRolePolicyDocument=trusted, Tags=tag_list(lab)
     )
     if is_new is None:
-        iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust)
-    iam.put_role_policy(
-        RoleName=name, PolicyName=POLICY, PolicyDocument=json.dumps(policy(lab, who))
-    )
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=trusted)
+    iam.put_role_policy(RoleName=name, PolicyName=POLICY, PolicyDocument=json.dumps(may))
     return str(iam.get_role(RoleName=name)["Role"]["Arn"])
 
 

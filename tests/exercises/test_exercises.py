@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from labkit import Lab, observe
+from labkit import Lab
 from labkit.provision import provision, roles, tear_down
 from labkit.teach import grading, permission_faults, permission_grading
 from tests.conftest import Aws
 from tests.notebooks.reading import read
+from tests.provisioned import provisioned
 
 EXERCISES = Path(__file__).resolve().parents[2] / "exercises"
 NAMES = sorted(path.name for path in EXERCISES.glob("*.ipynb"))
@@ -111,15 +112,9 @@ def test_a_wrong_mending_is_red(lab: Lab, attempt: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def guarded(aws: Aws) -> Iterator[Lab]:
     """A lab with a whole pipeline, whose permissions each attempt breaks anew."""
-    with pytest.MonkeyPatch.context() as patch:
-        aws.set_environment(patch)
-        lab = Lab("guarded")
-        provision(lab)
-        observe.wait_for_execution(lab)
+    with provisioned(aws, "guarded") as lab:
         yield lab
         permission_faults.remove(lab)
-        tear_down(lab)
-        shutil.rmtree(lab.workspace / lab.repository, ignore_errors=True)
 
 
 def broken(lab: Lab) -> Lab:

@@ -19,7 +19,11 @@ away in the lab, all of it at once; the page of AWS beside it asks for it on a r
 
 The statements with their resources are in `labkit/provision/roles.py`; lesson 2 makes the roles.
 """
-_STEPS = {"release": "a push and its release", "build": "a build of the repository by hand"}
+_STEPS = {
+    "release": "a push and its release",
+    "build": "a build of the repository by hand",
+    "first report": "a release, whose build is the first to make a report",
+}
 
 
 def text() -> str:

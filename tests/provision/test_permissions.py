@@ -15,9 +15,10 @@ import pytest
 
 from labkit import observe
 from labkit.lab import Lab
-from labkit.provision import provision, roles, source, tear_down
+from labkit.provision import roles, source
 from tests.conftest import Aws
 from tests.provision import permissions_page
+from tests.provisioned import provisioned
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
@@ -78,18 +79,21 @@ class Trail:
 
 @pytest.fixture(scope="module")
 def lab(aws: Aws) -> Iterator[Lab]:
-    with pytest.MonkeyPatch.context() as patch:
-        aws.set_environment(patch)
-        lab = Lab("exact")
-        provision(lab)
-        observe.wait_for_execution(lab, until=lambda now: now.over)
+    with provisioned(aws, "exact") as lab:
         yield lab
-        tear_down(lab)
 
 
 def release(lab: Lab) -> None:
     text = uuid4().hex
     source.push(lab, text, lambda clone: (clone / "note.txt").write_text(text))
+
+
+def first_report(lab: Lab) -> None:
+    codebuild = lab.client("codebuild")
+    for arn in codebuild.list_report_groups()["reportGroups"]:
+        if f"/{lab.project}-" in arn:
+            codebuild.delete_report_group(arn=arn, deleteReports=True)
+    release(lab)
 
 
 def build(lab: Lab) -> None:
@@ -112,7 +116,7 @@ def idle(lab: Lab) -> bool:
     )
 
 
-STEPS = {"release": release, "build": build}
+STEPS = {"release": release, "build": build, "first report": first_report}
 
 
 def test_every_action_of_every_statement_has_its_row(lab: Lab) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from labkit.cloud.front import launcher
 from tests.conftest import Aws
 from tests.roles import create_role, document
 from tests.waiting import eventually
@@ -306,12 +310,131 @@ def test_what_cannot_be_selected(aws: Aws, make: Any) -> None:
             cloudtrail.put_event_selectors(TrailName=trail, **selectors)
 
 
-def validate(aws: Aws, trail: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module")
+def hourly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    """A lab in which an hour is a second."""
+    state_dir = tmp_path_factory.mktemp("hourly") / "state"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABKIT_CLOCK_SCALE", "3600")
+        description, _ = launcher.up(state_dir)
+    yield Aws(description)
+    launcher.down(state_dir)
+
+
+REGIONS = ("us-east-1", "eu-west-1")
+
+
+@dataclass(frozen=True)
+class Chained:
+    """A trail of all Regions that has delivered digests of several hours, and was stopped."""
+
+    aws: Aws
+    bucket: str
+    trail: str
+
+    def keys(self, kind: str, region: str) -> list[str]:
+        below = f"AWSLogs/{ACCOUNT}/{kind}/{region}/"
+        listed = self.aws.client("s3").list_objects_v2(Bucket=self.bucket, Prefix=below)
+        return [one["Key"] for one in listed.get("Contents", [])]
+
+    def read(self, key: str) -> dict[str, Any]:
+        body = self.aws.client("s3").get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        return json.loads(gzip.decompress(body))
+
+
+@pytest.fixture(scope="module")
+def chained(hourly: Aws) -> Chained:
+    s3, cloudtrail = hourly.client("s3"), hourly.client("cloudtrail")
+    chained = Chained(hourly, unique(), unique())
+    s3.create_bucket(Bucket=chained.bucket)
+    policy = document(bucket_policy(chained.bucket, chained.trail))
+    s3.put_bucket_policy(Bucket=chained.bucket, Policy=policy)
+    cloudtrail.create_trail(
+        Name=chained.trail, S3BucketName=chained.bucket,
+        IsMultiRegionTrail=True, EnableLogFileValidation=True,
+    )  # fmt: skip
+    cloudtrail.start_logging(Name=chained.trail)
+    topics = [boto3.client("sns", region_name=region, **keys_of(hourly)) for region in REGIONS]
+
+    def digests() -> dict[str, int]:
+        for sns in topics:
+            sns.create_topic(Name=unique())
+        return {one: len(chained.keys("CloudTrail-Digest", one)) for one in REGIONS}
+
+    eventually(digests, enough=lambda found: min(found.values()) >= 3)
+    cloudtrail.stop_logging(Name=chained.trail)
+    return chained
+
+
+def keys_of(aws: Aws) -> dict[str, str]:
+    names = ("endpoint_url", "access_key_id", "secret_access_key")
+    endpoint, key, secret = (aws.description[name] for name in names)
+    return {
+        "endpoint_url": endpoint,
+        "aws_access_key_id": key,
+        "aws_secret_access_key": secret,
+    }
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_trail_of_all_regions_has_a_folder_of_each(chained: Chained, region: str) -> None:
+    """CloudTrail User Guide: "Understanding multi-Region trails"; "CloudTrail log file examples", file names."""
+    found = [
+        one for key in chained.keys("CloudTrail", region) for one in chained.read(key)["Records"]
+    ]
+    assert {one["awsRegion"] for one in found} == {region}
+    assert "CreateTopic" in {one["eventName"] for one in found}
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_each_hours_digest_has_the_signature_of_the_one_before(
+    chained: Chained, region: str
+) -> None:
+    """CloudTrail User Guide: "CloudTrail digest file structure"."""
+    keys = sorted(chained.keys("CloudTrail-Digest", region))
+    s3, earlier = chained.aws.client("s3"), None
+    for key in keys:
+        digest = chained.read(key)
+        assert digest["digestS3Object"] == key
+        if earlier:
+            signed = s3.head_object(Bucket=chained.bucket, Key=earlier["digestS3Object"])[
+                "Metadata"
+            ]
+            assert digest["previousDigestS3Object"] == earlier["digestS3Object"]
+            assert digest["previousDigestSignature"] == signed["signature"]
+            assert digest["digestStartTime"] == earlier["digestEndTime"]
+        earlier = digest
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_the_digests_of_a_region_list_all_its_log_files(chained: Chained, region: str) -> None:
+    def listed() -> set[str]:
+        keys = chained.keys("CloudTrail-Digest", region)
+        return {one["s3Object"] for key in keys for one in chained.read(key)["logFiles"]}
+
+    eventually(listed, enough=lambda found: found == set(chained.keys("CloudTrail", region)))
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_the_cli_follows_the_chain_of_a_region(chained: Chained, region: str) -> None:
+    """CloudTrail User Guide: "Validating CloudTrail log file integrity with the AWS CLI"."""
+    done = validate(chained.aws, chained.trail, "--region", region)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [(valid, of)] = re.findall(r"(\d+)/(\d+) digest files valid", done.stdout)
+    assert valid == of and int(valid) >= 3
+    missing = sorted(chained.keys("CloudTrail-Digest", region))[1]
+    chained.aws.client("s3").delete_object(Bucket=chained.bucket, Key=missing)
+    done = validate(chained.aws, chained.trail, "--region", region)
+    assert done.returncode == 1
+    assert f"{missing}\tINVALID: not found" in done.stdout + done.stderr
+
+
+def validate(aws: Aws, trail: str, *options: str) -> subprocess.CompletedProcess[str]:
     arn = f"arn:aws:cloudtrail:us-east-1:{ACCOUNT}:trail/{trail}"
     cli = [sys.executable, "-m", "awscli"]  # its own first line takes no path with a space
     command = ["cloudtrail", "validate-logs", "--trail-arn", arn, "--verbose"]
     return subprocess.run(
-        [*cli, *command, "--start-time", "2020-01-01T00:00:00Z"],
+        [*cli, *command, "--start-time", "2020-01-01T00:00:00Z", *options],
         env=aws.env, capture_output=True, text=True,
     )  # fmt: skip
 

@@ -7,18 +7,25 @@ credentials hold.
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any
+from typing import IO, Any
 
 import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 
 from labkit.cloud.shared import identity, runtime
@@ -75,6 +82,28 @@ class Session:
                 self._clients[service] = client
             return self._clients[service]
 
+    def call(self, service: str, target: str, given: dict[str, Any]) -> IO[bytes]:
+        """Ask for an operation that is in IAM's list of actions and in no client.
+
+        Args:
+            target: its name with the prefix of the service's JSON protocol.
+
+        Raises:
+            botocore.exceptions.ClientError: the service refused.
+        """
+        body = json.dumps(given)
+        headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": target}
+        request = AWSRequest("POST", runtime.current().endpoint_url + "/", headers, body)
+        keys = Credentials(self.access_key_id, self.secret_access_key, self.session_token)
+        SigV4Auth(keys, service, self.region).add_auth(request)
+        sent = urllib.request.Request(request.url, body.encode(), dict(request.headers.items()))
+        try:
+            return urllib.request.urlopen(sent)  # type: ignore[no-any-return]
+        except urllib.error.HTTPError as error:
+            told = json.loads(error.read())
+            fault = {"Code": told.get("__type", ""), "Message": told.get("message", "")}
+            raise ClientError({"Error": fault}, target.rpartition(".")[2]) from error
+
     def in_region(self, region: str) -> Session:
         """The same credentials, with clients of another Region."""
         with _lock:
@@ -123,7 +152,8 @@ def assume_role(
     key = (service, role_arn, session_name, source_arn, identity.trust(role_arn))
     if known := _kept(key, valid_for):
         return known
-    sts = as_service(service, region).client("sts")
+    account_id = (role_arn.split(":") + [""] * 5)[4]
+    sts = as_service(service, region, account_id).client("sts")
     with on_behalf_of(source_arn):
         answer = sts.assume_role(
             RoleArn=role_arn, RoleSessionName=session_name, DurationSeconds=LIFETIME_SECONDS

@@ -34,6 +34,7 @@ _FULL_CONTROL = "bucket-owner-full-control"
 _MOST_EVENTS, _MOST_BYTES, _EVENT_BYTES = 10_000, 1_000_000, 26  # of one PutLogEvents
 _ALPHABET = string.ascii_letters + string.digits
 _ENDS = ("StopLogging", "DeleteTrail")
+Records = dict[str, list[dict[str, Any]]]  # by Region
 
 
 class Deliveries:
@@ -94,8 +95,13 @@ def deliver(trail: Trail, *, last: bool = False) -> None:
         records = [one for one in journal.forwards(trail.offset, stop) if selects(trail, one)]
         if all(one["userIdentity"].get("invokedBy") == SERVICE for one in records):
             records = []  # a file that tells of the last file alone would go on for ever
-        if _to_bucket(trail, records, last=last):
-            _to_log_group(trail, records)
+        of_regions: Records = {
+            region: [] for region in sorted({one["awsRegion"] for one in records})
+        }
+        for one in records:
+            of_regions[one["awsRegion"]].append(one)
+        if _to_bucket(trail, of_regions, last=last):
+            _to_log_group(trail, of_regions)
             trail.offset = None if last else stop
 
 
@@ -133,12 +139,12 @@ def check_log_group(trail: Trail) -> None:
         ) from error
 
 
-def _to_bucket(trail: Trail, records: list[dict[str, Any]], *, last: bool) -> bool:
+def _to_bucket(trail: Trail, of_regions: Records, *, last: bool) -> bool:
     now = datetime.now(UTC).replace(microsecond=0)
     try:
-        for region in sorted({one["awsRegion"] for one in records}):
-            _log_file(trail, region, [one for one in records if one["awsRegion"] == region], now)
-        if records:
+        for region, records in of_regions.items():
+            _log_file(trail, region, records, now)
+        if of_regions:
             trail.status["LatestDeliveryTime"] = now
         trail.status.pop("LatestDeliveryError", None)
     except ClientError as error:
@@ -187,13 +193,13 @@ def _put(trail: Trail, key: str, content: bytes, **how: Any) -> None:
         s3.put_object(Bucket=trail.bucket, Key=key, Body=content, ACL=_FULL_CONTROL, **how)
 
 
-def _to_log_group(trail: Trail, records: list[dict[str, Any]]) -> None:
+def _to_log_group(trail: Trail, of_regions: Records) -> None:
     if "CloudWatchLogsLogGroupArn" not in trail.settings:
         return
     try:
-        for region in sorted({one["awsRegion"] for one in records}):
+        for region, records in of_regions.items():
             logs, where = _log_stream(trail, region)
-            for batch in _batches([one for one in records if one["awsRegion"] == region]):
+            for batch in _batches(records):
                 logs.put_log_events(**where, logEvents=batch)
             trail.status["LatestCloudWatchLogsDeliveryTime"] = datetime.now(UTC)
         trail.status.pop("LatestCloudWatchLogsDeliveryError", None)
@@ -237,7 +243,7 @@ def _batches(records: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 def _as_service(trail: Trail, service: str) -> Any:
-    return clients.as_service(SERVICE, trail.region).client(service)
+    return clients.as_service(SERVICE, trail.region, trail.account_id).client(service)
 
 
 def _validates(trail: Trail) -> bool:

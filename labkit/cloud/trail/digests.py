@@ -86,7 +86,7 @@ def digest(
         until.strftime("%Y/%m/%d"),
         f"{trail.account_id}_CloudTrail-Digest_{region}_{trail.name}_{trail.region}_{stamp}.json.gz",
     )
-    ours = key(trail.region)
+    ours = key(region)
     times = sorted(
         one[which] for one in chain.files for which in ("oldestEventTime", "newestEventTime")
     )

@@ -17,6 +17,11 @@ Fields = dict[str, Any]
 LIFETIME = timedelta(days=30)
 MOST_CASES, LONGEST_NAME, LONGEST_MESSAGE = 500, 1000, 5000
 _BAD = ("FAILED", "ERROR")
+# type of a report -> the operation that puts what is in it, and the operation's member
+PUTS = {
+    "TEST": ("BatchPutTestCases", "testCases"),
+    "CODE_COVERAGE": ("BatchPutCodeCoverages", "codeCoverages"),
+}
 
 
 def _now() -> datetime:
@@ -68,15 +73,16 @@ class Report:
     created: datetime = field(default_factory=_now)
 
     def keep_cases(self, found: list[tuple[str, TestCase]]) -> None:
-        """Count all cases and keep 500 of them, the failed ones first."""
-        self.counts = Counter(case.status for _, case in found)
-        self.nanoseconds = sum(case.nanoseconds for _, case in found)
-        self.cases = sorted(found, key=lambda item: item[1].status not in _BAD)[:MOST_CASES]
+        """Count more cases, and keep 500 of all, the failed ones first."""
+        self.counts.update(case.status for _, case in found)
+        self.nanoseconds += sum(case.nanoseconds for _, case in found)
+        known = [*self.cases, *found]
+        self.cases = sorted(known, key=lambda item: item[1].status not in _BAD)[:MOST_CASES]
         failed = any(self.counts[status] for status in _BAD)
         self.status = "FAILED" if failed else "SUCCEEDED"
 
     def keep_coverage(self, found: list[Coverage]) -> None:
-        self.files = found
+        self.files = [*self.files, *found]
         self.status = "SUCCEEDED"
 
     @property

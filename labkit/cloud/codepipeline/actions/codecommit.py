@@ -5,21 +5,14 @@ AWS page: "CodeCommit source action reference".
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import IO
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from labkit.cloud.codepipeline.action import Action, ActionFailed, kept
-from labkit.cloud.shared import runtime
 from labkit.cloud.shared.clients import Session
 from labkit.cloud.shared.clone_ref import CloneRef
 
@@ -90,20 +83,13 @@ def _upload_archive(session: Session, repository: str, commit_id: str) -> Iterat
     Raises:
         ActionFailed: CodeCommit refused.
     """
-    body = json.dumps({"repositoryName": repository, "commitId": commit_id})
-    headers = {
-        "Content-Type": "application/x-amz-json-1.1",
-        "X-Amz-Target": "CodeCommit_20150413.UploadArchive",
-    }
-    request = AWSRequest("POST", runtime.current().endpoint_url + "/", headers, body)
-    keys = Credentials(session.access_key_id, session.secret_access_key, session.session_token)
-    SigV4Auth(keys, "codecommit", session.region).add_auth(request)
-    sent = urllib.request.Request(request.url, body.encode(), dict(request.headers.items()))
+    wanted = {"repositoryName": repository, "commitId": commit_id}
     try:
-        answer = urllib.request.urlopen(sent)
-    except urllib.error.HTTPError as error:
-        text = error.read().decode(errors="replace")
-        code = "PermissionError" if error.code == 403 else "RevisionUnavailable"
-        raise ActionFailed(code, json.loads(text).get("message", text)) from error
+        answer = session.call("codecommit", "CodeCommit_20150413.UploadArchive", wanted)
+    except ClientError as error:
+        told = error.response["Error"]
+        denied = told["Code"].startswith("AccessDenied")
+        code = "PermissionError" if denied else "RevisionUnavailable"
+        raise ActionFailed(code, told["Message"]) from error
     with answer, kept(answer) as file:
         yield file
