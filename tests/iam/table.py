@@ -5,7 +5,7 @@ unless a row asks for something else. A row has
 
     caller         one of CALLERS (alice, unless it says)
     action, resource, account (the resource's), context
-    identity, boundary, session, policy (the resource's own), grants, scps (a list of levels), of
+    identity, boundary, session, policy (the resource's own), grants, scps (a list of levels), rcps, of
     condition      for short: an identity policy that allows all on this condition
     deny           for short: one that allows all, and denies all on this condition
     allowed        what comes out
@@ -92,6 +92,7 @@ def policies_of(row: dict[str, Any]) -> Policies:
         boundary=policy(row["boundary"], "boundary") if "boundary" in row else None,
         session=(policy(row["session"], "session"),) if "session" in row else None,
         scps=_levels(row["scps"]) if "scps" in row else None,
+        rcps=tuple(policy(one, "rcp") for one in row.get("rcps", [])),
         resource=policy(row["policy"], "policy") if "policy" in row else None,
         grants=tuple(policy(grant, "grant") for grant in row.get("grants", [])),
         of=Of(row.get("of", "anything")),

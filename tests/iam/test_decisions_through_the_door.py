@@ -114,7 +114,7 @@ def can_be_asked(row: dict[str, Any]) -> bool:
         and row["action"] in CALLS
         and str(row.get("account", OWN)) == OWN
         and [*row["resource"].split(":"), "", "", ""][3] in ("", "us-east-1")
-        and not {"scps", "grants", "of"} & row.keys()
+        and not {"scps", "rcps", "grants", "of"} & row.keys()
         and not ("policy" in row and "s3" not in row["action"].lower())
         and not (caller == "alice" and "session" in row)
         and not row["id"].startswith("17")  # the API refuses to keep what is not of the grammar

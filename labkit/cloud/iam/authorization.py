@@ -112,9 +112,9 @@ def authorize(
             account_id,
             _context(one, principal, known, account_id),
         )
-        decision = decide(
-            request, replace(of_caller, resource=at.policy, grants=at.grants, of=at.of)
-        )
+        rcps = organization.rcps(principal, account_id, one)
+        applying = replace(of_caller, rcps=rcps, resource=at.policy, grants=at.grants, of=at.of)
+        decision = decide(request, applying)
         if not decision.allowed:
             raise Denied(message(decision, request), questions, one)
     return questions

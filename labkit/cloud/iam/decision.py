@@ -22,6 +22,7 @@ class Kind(StrEnum):
     """Of policies, in AWS's words for a denial and in the order of the flow chart."""
 
     SCP = "service control policy"
+    RCP = "resource control policy"
     RESOURCE = "resource-based policy"
     TRUST = "role trust policy"
     IDENTITY = "identity-based policy"
@@ -47,6 +48,7 @@ class Policies:
         session: those passed when the session was made; None if there were none.
         scps: from the root of the organization to the account, what is attached to each; None if
             there is no organization, or they do not apply.
+        rcps: all from the root of the organization to the account of the resource; they only deny.
         resource: the resource's own, or None.
         grants: of a KMS key, each written as a policy of the key that names its grantee.
         of: what the resource is.
@@ -56,6 +58,7 @@ class Policies:
     boundary: Policy | None = None
     session: tuple[Policy, ...] | None = None
     scps: tuple[tuple[Policy, ...], ...] | None = None
+    rcps: tuple[Policy, ...] = ()
     resource: Policy | None = None
     grants: tuple[Policy, ...] = ()
     of: Of = Of.ANYTHING
@@ -104,6 +107,9 @@ def _denials(request: Request, policies: Policies) -> Iterator[tuple[Kind, Polic
             for statement in policy.statements(request, deny=True):
                 if statement.principals is None:
                     yield kind, policy, statement
+    for policy in policies.rcps:  # whose principal is everyone
+        for statement in policy.statements(request, deny=True):
+            yield Kind.RCP, policy, statement
     if policies.resource is not None:
         for statement in policies.resource.statements(request, deny=True):
             if _names(statement, request, policies):
