@@ -101,7 +101,7 @@ def _look_back(lab: Lab, charts: Path) -> None:
         "costs": observe.chart_costs(table),
         "timeline": observe.chart_timeline(observe.actions(lab)),
     }.items():
-        path = chart.save(charts / f"{name}.png")
+        path = chart.save(charts / f"{name}.html")
         console.print(f"  {path}: {chart.alt}", soft_wrap=True)
 
 

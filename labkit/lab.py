@@ -31,6 +31,10 @@ _making = threading.Lock()
 class LabError(Exception):
     """A lab cannot be used from here; the message says what to do."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it: the sentence, without the way there."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 @dataclass(frozen=True)
 class Lab:

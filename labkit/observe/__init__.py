@@ -24,7 +24,8 @@ from labkit.observe.executions import actions, chart_race, chart_timeline, execu
 from labkit.observe.invocations import Invocations, alias_shares
 from labkit.observe.routing import shares
 from labkit.observe.snapshot import Snapshot, snapshot
-from labkit.observe.traffic import Load, chart_traffic, traffic_summary
+from labkit.observe.traffic import Load, traffic_summary
+from labkit.observe.traffic_chart import chart_traffic
 from labkit.observe.waiting import (
     execution_of,
     latest_execution,

@@ -23,10 +23,10 @@ from importlib.resources import files
 from typing import Any
 
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
 
+from labkit import colours
 from labkit.lab import Lab
-from labkit.observe.charts import Chart, bar, empty, legend, name_rows, new_axes
+from labkit.observe.charts import Chart, Row, Segment, bars, empty
 from labkit.observe.waiting import poll_seconds
 
 USED, REFUSED, NEVER, UNSEEN = "used", "refused", "never used", "leaves no event"
@@ -249,25 +249,23 @@ def chart_use(frame: pd.DataFrame, title: str = "What the role was granted, and 
     """
     if frame.empty:
         return empty(title, "the role was granted nothing, and asked for nothing")
-    figure, axes = new_axes(
-        len(frame) + 1, title, "requests that CloudTrail has of the role's sessions"
-    )
-    for row, one in enumerate(frame.itertuples()):
-        allowed = one.calls - one.refused
-        bar(axes, row, 0, allowed, 0, USED)
-        if one.refused:
-            bar(axes, row, allowed, one.refused, 2, REFUSED)
-        told = f" {one.calls}" if one.calls else f" {one.state}"
-        axes.text(one.calls, row, told, va="center", fontsize=9)
-    axes.set_xlim(0, max(frame["calls"].max(), 1) * 1.2)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    name_rows(axes, list(frame["action"]))
-    legend(axes)
+    rows = [
+        Row(
+            one.action,
+            str(one.calls) if one.calls else one.state,
+            segments=[
+                Segment(one.calls - one.refused, colours.of_state(USED), USED),
+                Segment(one.refused, colours.of_state(REFUSED), REFUSED),
+            ],
+        )
+        for one in frame.itertuples()
+    ]
+    unit = "requests that CloudTrail has of the role's sessions"
     counts = frame["state"].value_counts()
     summary = ", ".join(f"{counts[state]} {state}" for state in _STATES if state in counts)
     unused = frame[frame["state"] == NEVER]["action"]
     never = f" Never used: {', '.join(unused)}." if len(unused) else ""
-    return Chart(figure, f"{title}: of {len(frame)} actions {summary}.{never}")
+    return bars(title, unit, rows, f"{title}: of {len(frame)} actions {summary}.{never}")
 
 
 def actions(record: Record) -> list[str]:

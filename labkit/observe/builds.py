@@ -10,12 +10,15 @@ from typing import Any
 
 import pandas as pd
 
+from labkit import colours
 from labkit.lab import Lab
-from labkit.observe.charts import Chart, bar, empty, legend, name_rows, new_axes
+from labkit.missing import says_what_is_missing
+from labkit.observe.charts import Chart, Row, Segment, bars, empty
 
 # in the order they run; COMPLETED is a moment, not a phase
 PHASES = ["SUBMITTED", "QUEUED", "PROVISIONING", "DOWNLOAD_SOURCE", "INSTALL", "PRE_BUILD",
           "BUILD", "POST_BUILD", "UPLOAD_ARTIFACTS", "FINALIZING"]  # fmt: skip
+_SHORT_SECONDS = 0.05  # a shorter phase is not to be seen
 
 
 def all_builds(lab: Lab) -> list[dict[str, Any]]:
@@ -35,6 +38,7 @@ def all_builds(lab: Lab) -> list[dict[str, Any]]:
     ]
 
 
+@says_what_is_missing
 def builds(lab: Lab) -> pd.DataFrame:
     """A row for each build: build, status, commit, initiator, started, seconds, id."""
     rows = [
@@ -53,6 +57,7 @@ def builds(lab: Lab) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+@says_what_is_missing
 def build_phases(lab: Lab) -> pd.DataFrame:
     """A row for each phase of each build: build, phase, status, seconds, start, message."""
     rows = [
@@ -132,6 +137,7 @@ def _named(lab: Lab, build_ids: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     return {name: found[build_id] for name, build_id in build_ids.items()}
 
 
+@says_what_is_missing
 def reported_tests(lab: Lab, build_id: str) -> pd.DataFrame:
     """A row for each test that a build reported: test, status, milliseconds, message.
 
@@ -153,6 +159,7 @@ def reported_tests(lab: Lab, build_id: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["test", "status", "milliseconds", "message"])
 
 
+@says_what_is_missing
 def batch_builds(lab: Lab, batch_id: str) -> pd.DataFrame:
     """A row for each build of a batch: build, after, status, compute, seconds, id.
 
@@ -197,19 +204,18 @@ def chart_build_phases(phases: pd.DataFrame) -> Chart:
     if timed.empty:
         return empty(title, "no build has run yet")
     numbers = sorted(timed["build"].unique())
-    figure, axes = new_axes(len(numbers) + 1, title, "seconds")
-    for row, number in enumerate(numbers):
-        start = 0.0
-        for phase in timed[timed["build"] == number].itertuples():
-            bar(axes, row, start, phase.seconds, PHASES.index(phase.phase), phase.phase)
-            start += phase.seconds
+    rows = []
+    for number in numbers:
+        mine = timed[timed["build"] == number]
+        segments = [
+            Segment(one.seconds, colours.of_kind(PHASES.index(one.phase)), one.phase)
+            for one in mine.itertuples()
+            if one.seconds >= _SHORT_SECONDS
+        ]
         failed = _failed_phase(timed, number)
-        note = f" {start:.1f} s" + (f", {failed} failed" if failed else "")
-        axes.text(start, row, note, va="center", fontsize=9)
-    axes.margins(x=0.2)
-    name_rows(axes, [f"build {number}" for number in numbers])
-    legend(axes)
-    return Chart(figure, f"{title}: {_longest(timed, numbers)}")
+        note = f"{mine['seconds'].sum():.1f} s" + (f", {failed} failed" if failed else "")
+        rows.append(Row(f"build {number}", note, segments=segments))
+    return bars(title, "seconds", rows, f"{title}: {_longest(timed, numbers)}")
 
 
 def _longest(timed: pd.DataFrame, numbers: list[int]) -> str:

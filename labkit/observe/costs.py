@@ -18,9 +18,10 @@ from typing import Any
 
 import pandas as pd
 
+from labkit import colours
 from labkit.lab import Lab
 from labkit.observe.builds import all_builds
-from labkit.observe.charts import Chart, bar, empty, legend, name_rows, new_axes
+from labkit.observe.charts import Chart, Row, Segment, bars, empty
 from labkit.observe.deployments import all_deployments
 from labkit.observe.executions import action_runs
 
@@ -140,21 +141,24 @@ def chart_costs(table: pd.DataFrame) -> Chart:
     billed = table[table["cost"] > 0] if len(table) else table
     if billed.empty:
         return empty(title, "nothing has been used yet")
-    figure, axes = new_axes(len(billed) + 1, title, "US dollars")
-    for row, item in enumerate(billed.itertuples()):
-        bar(axes, row, 0, item.to_pay, 0, "to pay")
-        bar(axes, row, item.to_pay, item.free, 1, "covered by the monthly free tier")
-        axes.text(item.cost, row, f" {_dollars(item.cost)}", va="center", fontsize=9)
-    axes.margins(x=0.15)
-    name_rows(axes, [_row_name(item) for item in billed.itertuples()])
-    legend(axes)
+    rows = [
+        Row(
+            _row_name(item),
+            _dollars(item.cost),
+            segments=[
+                Segment(item.to_pay, colours.of_kind(0), "to pay"),
+                Segment(item.free, colours.of_kind(1), "covered by the monthly free tier"),
+            ],
+        )
+        for item in billed.itertuples()
+    ]
     total, to_pay = billed["cost"].sum(), billed["to_pay"].sum()
     largest = billed.loc[billed["cost"].idxmax()]
     said = (
         f"${total:.4f} in all, ${to_pay:.4f} after the monthly free tier; "
         f"the largest item is {largest['service']} with ${largest['cost']:.4f}."
     )
-    return Chart(figure, f"{title}: {said}")
+    return bars(title, "US dollars", rows, f"{title}: {said}")
 
 
 def _row_name(item: Any) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 
+from labkit import colours
 from labkit.lab import Lab
-from labkit.observe.charts import Chart, bar, empty, legend, name_rows, new_axes
+from labkit.missing import says_what_is_missing
+from labkit.observe.charts import Chart, Row, Segment, bars, empty
 from labkit.observe.executions import action_runs
 
-STATES = ["Succeeded", "Failed", "InProgress", "Stopped", "Created"]
 ROLLBACK = "codeDeployRollback"
 
 
@@ -91,6 +92,7 @@ def deployment_outcomes(lab: Lab) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+@says_what_is_missing
 def lifecycle_events(lab: Lab, deployment_id: str) -> pd.DataFrame:
     """A row for each lifecycle event on each instance, in order.
 
@@ -134,22 +136,19 @@ def chart_deployments(outcomes: pd.DataFrame) -> Chart:
     title = "How each deployment went"
     if outcomes.empty:
         return empty(title, "nothing has been deployed yet")
-    figure, axes = new_axes(len(outcomes) + 1, title, "seconds from creation to completion")
-    said = []
-    for row, one in enumerate(outcomes.itertuples()):
+    rows, said = [], []
+    for one in outcomes.itertuples():
         seconds = 0.0 if pd.isna(one.seconds) else one.seconds
-        bar(axes, row, 0, seconds, STATES.index(one.status), one.status)
         text = f"{one.status}: {one.succeeded} succeeded, {one.failed} failed"
         if one.skipped:
             text += f", {one.skipped} skipped"
         if one.rolls_back:
             text += ", a rollback"
-        axes.text(seconds, row, f" {seconds:.1f} s, {text}", va="center", fontsize=9)
+        segment = Segment(seconds, colours.of_state(one.status), one.status)
+        rows.append(Row(_row_name(one), f"{seconds:.1f} s, {text}", segments=[segment]))
         said.append(f"{one.deployment} {text} ({seconds:.1f} s)")
-    axes.set_xlim(0, 2.2 * max(outcomes["seconds"].max(), 1e-3))
-    name_rows(axes, [_row_name(one) for one in outcomes.itertuples()])
-    legend(axes)
-    return Chart(figure, f"{title}: {'; '.join(said)}.")
+    unit = "seconds from creation to completion"
+    return bars(title, unit, rows, f"{title}: {'; '.join(said)}.")
 
 
 def _row_name(one: Any) -> str:

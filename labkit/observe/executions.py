@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
+from labkit import colours
 from labkit.lab import Lab
-from labkit.observe.charts import Chart, bar, empty, legend, name_rows, new_axes
-
-# chart styles, so that a state looks the same in every chart
-STATES = ["Succeeded", "Failed", "InProgress", "Stopped", "Abandoned"]
+from labkit.missing import says_what_is_missing
+from labkit.observe.charts import GAP, Chart, Row, Segment, bars, empty
 
 
+@says_what_is_missing
 def executions(lab: Lab) -> pd.DataFrame:
     """A row for each execution, oldest first.
 
@@ -44,6 +44,7 @@ def executions(lab: Lab) -> pd.DataFrame:
     return pd.DataFrame(rows[::-1], columns=columns)
 
 
+@says_what_is_missing
 def actions(lab: Lab, execution_id: str | None = None) -> pd.DataFrame:
     """A row for each action run, oldest first; of one execution, or of all.
 
@@ -93,18 +94,16 @@ def chart_timeline(runs: pd.DataFrame) -> Chart:
         return empty(title, "no action has run yet")
     mine = runs[runs["execution"] == runs["execution"].iloc[-1]]
     zero = mine["started"].min()
-    figure, axes = new_axes(len(mine) + 1, title, "seconds since the execution's first action")
-    said = []
-    for row, run in enumerate(mine.itertuples()):
+    rows, said = [], []
+    for run in mine.itertuples():
         start = (run.started - zero).total_seconds()
         seconds = 0.0 if pd.isna(run.seconds) else run.seconds
-        bar(axes, row, start, seconds, STATES.index(run.status), run.status)
-        axes.text(start + seconds, row, f" {seconds:.1f} s {run.status}", va="center", fontsize=9)
+        segment = Segment(seconds, colours.of_state(run.status), run.status)
+        name = f"{run.stage} / {run.action}"
+        rows.append(Row(name, f"{seconds:.1f} s {run.status}", start, [segment]))
         said.append(f"{run.stage}/{run.action} {run.status} after {seconds:.1f} s")
-    axes.margins(x=0.25)
-    name_rows(axes, [f"{run.stage} / {run.action}" for run in mine.itertuples()])
-    legend(axes)
-    return Chart(figure, f"{title}: {'; '.join(said)}.")
+    unit = "seconds since the execution's first action"
+    return bars(title, unit, rows, f"{title}: {'; '.join(said)}.")
 
 
 def chart_race(
@@ -121,22 +120,26 @@ def chart_race(
     if runs.empty:
         return empty(title, "no action has run yet")
     zero, said = runs["started"].min(), []
-    rows = {one: number for number, one in enumerate(executions)}
-    styles = {one: number for number, one in enumerate(dict.fromkeys(runs["stage"]))}
-    figure, axes = new_axes(len(rows) + 1, title, "seconds since the first action")
+    rows = {one: Row(f"execution {number}") for number, one in enumerate(executions, start=1)}
+    stages = list(dict.fromkeys(runs["stage"]))
     for (execution, stage), part in runs.groupby(["execution", "stage"], sort=False):
         start = (part["started"].min() - zero).total_seconds()
         ends = (part["started"] - zero).dt.total_seconds() + part["seconds"].fillna(0.0)
-        bar(axes, rows[execution], start, max(ends.max() - start, 0.02), styles[stage], stage)
-        said.append(
-            f"execution {rows[execution] + 1} in {stage} from {start:.1f} s to {ends.max():.1f} s"
-        )
-    for execution in set(executions) - set(runs["execution"]):
-        axes.text(0, rows[execution], "entered no stage", va="center", fontsize=9)
-        said.append(f"execution {rows[execution] + 1} entered no stage")
-    name_rows(axes, [f"execution {number + 1}" for number in rows.values()])
-    legend(axes)
-    return Chart(figure, f"{title}: {'; '.join(said)}.")
+        row = rows[execution]
+        if not row.segments:
+            row.start = start
+        elif start > row.end:
+            row.segments.append(Segment(start - row.end, GAP))  # it waited
+        length = max(ends.max() - start, 0.02)
+        row.segments.append(Segment(length, colours.of_kind(stages.index(stage)), stage))
+        row.said = f"until {ends.max():.1f} s"
+        said.append(f"{row.name} in {stage} from {start:.1f} s to {ends.max():.1f} s")
+    for execution, row in rows.items():
+        if execution not in set(runs["execution"]):
+            row.said = "entered no stage"
+            said.append(f"{row.name} entered no stage")
+    unit = "seconds since the first action"
+    return bars(title, unit, list(rows.values()), f"{title}: {'; '.join(said)}.")
 
 
 def _seconds(item: dict[str, Any]) -> float | None:

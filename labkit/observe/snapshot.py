@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 from labkit.lab import Lab
+from labkit.missing import says_what_is_missing
 
 OVER = ("Succeeded", "Failed", "Stopped", "Superseded", "Cancelled")
 
@@ -63,7 +64,7 @@ class Stage:
         return "InProgress" if "Succeeded" in states else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Snapshot:
     """One execution at one moment; two snapshots are equal when nothing has changed."""
 
@@ -75,6 +76,12 @@ class Snapshot:
     message: str | None
     stages: tuple[Stage, ...]
     obstacle: str | None = None  # what holds it up until somebody does something about it
+
+    def __repr__(self) -> str:
+        stages = ", ".join(f"{one.name} {one.status or 'not started'}" for one in self.stages)
+        commit = f" of commit {self.commit[:8]}" if self.commit else ""
+        note = f"; {self.obstacle or self.failure}" if self.obstacle or self.failure else ""
+        return f"<execution {self.execution_id[:8]}{commit}: {self.status} ({stages}){note}>"
 
     @property
     def over(self) -> bool:
@@ -118,11 +125,12 @@ class Snapshot:
         return max(0.0, (max(ends) - start).total_seconds())
 
 
+@says_what_is_missing
 def snapshot(lab: Lab, execution_id: str) -> Snapshot:
     """Read one execution.
 
     Raises:
-        botocore.exceptions.ClientError: there is no such pipeline or execution.
+        NotThere: there is no such pipeline or execution; the message says what to run.
     """
     codepipeline = lab.client("codepipeline")
     execution = codepipeline.get_pipeline_execution(

@@ -11,12 +11,16 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from labkit.lab import Lab
+from labkit.missing import NotThere, says_what_is_missing
 from labkit.observe.snapshot import Snapshot, snapshot
+from labkit.watched import waiting
 
 TIMEOUT_SECONDS = 600.0
+HOPELESS_SECONDS = 60.0  # how long what only a person can change is waited for
 T = TypeVar("T")
 
 
+@says_what_is_missing
 def latest_execution(lab: Lab) -> str | None:
     """The id of the execution that started last; None before the first."""
     found = lab.client("codepipeline").list_pipeline_executions(
@@ -25,6 +29,7 @@ def latest_execution(lab: Lab) -> str | None:
     return found[0]["pipelineExecutionId"] if found else None
 
 
+@says_what_is_missing
 def execution_of(lab: Lab, commit: str, timeout: float = 60.0) -> str:
     """The id of the execution that releases `commit`; waits until the push has started it.
 
@@ -49,6 +54,7 @@ def execution_of(lab: Lab, commit: str, timeout: float = 60.0) -> str:
     return found
 
 
+@says_what_is_missing
 def wait_for_execution(
     lab: Lab,
     execution_id: str | None = None,
@@ -72,7 +78,7 @@ def wait_for_execution(
     """
     chosen = execution_id or latest_execution(lab)
     if chosen is None:
-        raise LookupError(f"{lab.pipeline} has had no execution")
+        raise NotThere(f"{lab.pipeline} has had no execution yet: pipeline.start(lab) starts one.")
 
     def enough(now: Snapshot) -> bool:
         asked = now.awaits_approval if until is None else until(now)
@@ -135,6 +141,7 @@ def wait_for_batch(
     )
 
 
+@says_what_is_missing
 def wait_for_deployment(
     lab: Lab,
     deployment_id: str,
@@ -160,6 +167,7 @@ def wait_for_deployment(
     return _until(lab, read, over, on_change, timeout, f"Deployment {deployment_id}")
 
 
+@says_what_is_missing
 def wait_for_rollback(
     lab: Lab, deployment_id: str, *, timeout: float = TIMEOUT_SECONDS
 ) -> dict[str, Any]:
@@ -193,12 +201,28 @@ def wait_for_alarm(
             "MetricAlarms"
         ]
         if not alarms:
-            raise LookupError(f"CloudWatch has no alarm {name}")
+            raise NotThere(
+                f"CloudWatch has no alarm {name}. Run the cell that makes it (put_metric_alarm) again."
+            )
         return alarms[0]
 
     return _until(
         lab, read, lambda alarm: alarm["StateValue"] == state, None, timeout, f"Alarm {name}"
     )
+
+
+_WHAT_TO_DO = (
+    "Remove what holds it up, or run this lesson again from its first cells: they bring the lab into the "
+    "state that it needs. `show.pipeline(lab)` shows where the last execution stands."
+)
+
+
+class GaveUp(TimeoutError):
+    """What was waited for has not come; the message says where it stands, and what to do."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it: the sentence, without the way there."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 def poll_seconds(lab: Lab) -> float:
@@ -214,22 +238,26 @@ def _until(
     timeout: float,
     what: str,
 ) -> T:
-    deadline, before, said = time.monotonic() + timeout, None, None
-    while True:
-        with lab.must_answer():
-            now = read()
-        if on_change is not None and now != before:
-            on_change(now)
-        if enough(now):
-            return now
-        obstacle = now.obstacle if isinstance(now, Snapshot) else None
-        if obstacle not in (None, said):
-            print(f"{what} cannot go on: {obstacle}.", flush=True)
-        said = obstacle
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} after {timeout:.0f} s: {_state(now)}")
-        before = now
-        time.sleep(poll_seconds(lab))
+    begun, before, said = time.monotonic(), None, None
+    hopeless = begun + min(timeout, HOPELESS_SECONDS)
+    with waiting(what, timeout) as wait:
+        while True:
+            with lab.must_answer():
+                now = read()
+            if on_change is not None and now != before:
+                on_change(now)
+            if enough(now):
+                return now
+            wait.state = _state(now)
+            obstacle = now.obstacle if isinstance(now, Snapshot) else None
+            if obstacle not in (None, said):
+                print(f"{what} cannot go on: {obstacle}.", flush=True)
+                hopeless = time.monotonic() + min(timeout, HOPELESS_SECONDS)
+            said, gone = obstacle, time.monotonic() - begun
+            if gone > timeout or (obstacle and time.monotonic() > hopeless):
+                raise GaveUp(f"{what} after {gone:.0f} s: {_state(now)}. {_WHAT_TO_DO}")
+            before = now
+            time.sleep(poll_seconds(lab))
 
 
 def _state(now: Any) -> str:
@@ -239,5 +267,6 @@ def _state(now: Any) -> str:
         running = [action.name for action in now.actions if action.status == "InProgress"]
         return f"{now.status}, at {', '.join(running) or 'no action'}"
     if isinstance(now, dict):
-        return str(now.get("buildStatus") or now.get("buildBatchStatus") or now.get("status"))
+        names = ("buildStatus", "buildBatchStatus", "status", "StateValue")
+        return next((str(now[name]) for name in names if now.get(name)), "nothing yet")
     return "nothing yet"

@@ -41,6 +41,7 @@ _MISSING = {
     "DeploymentGroupDoesNotExistException",
     "PipelineNotFoundException",
     "TrailNotFoundException",
+    "DeploymentAlreadyCompletedException",
     "InvalidGroup.NotFound",
     "LoadBalancerNotFound",
     "RepositoryNotFoundException",

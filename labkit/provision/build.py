@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from labkit.lab import Lab, tag_list
+from labkit.missing import says_what_is_missing
 from labkit.provision.aws import created, missing_is_fine
 
 IMAGE = "aws/codebuild/standard:7.0"
@@ -53,6 +54,7 @@ def log_group(lab: Lab) -> str:
     return f"/aws/codebuild/{lab.project}"
 
 
+@says_what_is_missing
 def start_build(lab: Lab, *, commit: str | None = None, keep: bool = False) -> str:
     """Start a build by hand, straight from the repository; returns the build's id.
 

@@ -6,12 +6,17 @@ AWS pages: "Working with instances for CodeDeploy"; "Install the CodeDeploy agen
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from labkit.lab import Lab, tag_list
+from labkit.missing import says_what_is_missing
 from labkit.provision.aws import created, default_vpc, found, missing_is_fine
+from labkit.watched import waiting
 
 INSTANCES = 2
+SETTLE_SECONDS = 60.0
+WAITER_SECONDS = 600.0  # 40 looks, one every 15 s: what botocore's waiters for instances do
 INSTANCE_TYPE = "t3.micro"
 # AWS keeps the newest Amazon Linux's image id in a public parameter.
 # Page: "Reference the latest AMIs using Systems Manager public parameters".
@@ -59,12 +64,20 @@ def create_security_group(lab: Lab, visitors: str = "0.0.0.0/0") -> str:
 
 
 def create_instances(lab: Lab, count: int = INSTANCES) -> list[str]:
-    """Run instances until there are `count`, and wait until they do; returns their ids."""
-    ec2, there = lab.client("ec2"), len(instances(lab))
+    """Run instances until there are `count`, and wait until they do; returns their ids.
+
+    One that was stopped is started again.
+    """
+    ec2 = lab.client("ec2")
+    _start_stopped(lab)
+    there = {tags_of(one)["Name"] for one in instances(lab)}
+    names = [
+        name for number in range(1, count + 1) if (name := f"{lab.name}-{number}") not in there
+    ]
     image = lab.client("ssm").get_parameter(Name=IMAGE_PARAMETER)["Parameter"]["Value"]
     group = create_security_group(lab)
-    for number in range(there + 1, count + 1):
-        tags = {**lab.tags, "Name": f"{lab.name}-{number}", FLEET_TAG: lab.fleet}
+    for name in names[: max(count - len(there), 0)]:
+        tags = {**lab.tags, "Name": name, FLEET_TAG: lab.fleet}
         ec2.run_instances(
             ImageId=image,
             InstanceType=INSTANCE_TYPE,
@@ -84,10 +97,24 @@ def create_instances(lab: Lab, count: int = INSTANCES) -> list[str]:
         )
     ids = [instance["InstanceId"] for instance in instances(lab)]
     # on a real account "ok" is some minutes later than "running", and then the agent is there
-    ec2.get_waiter("instance_running" if lab.is_local else "instance_status_ok").wait(
-        InstanceIds=ids
-    )
+    _wait(lab, "instance_running" if lab.is_local else "instance_status_ok", ids)
     return ids
+
+
+def _start_stopped(lab: Lab) -> None:
+    """Start the instances that somebody has stopped."""
+    states = {one["InstanceId"]: one["State"]["Name"] for one in instances(lab)}
+    if stopping := [one for one, state in states.items() if state == "stopping"]:
+        _wait(lab, "instance_stopped", stopping)
+    if stopped := [one for one, state in states.items() if state in ("stopping", "stopped")]:
+        lab.client("ec2").start_instances(InstanceIds=stopped)
+
+
+def _wait(lab: Lab, until: str, ids: list[str]) -> None:
+    """Wait with one of EC2's waiters, which say nothing themselves."""
+    state = until.removeprefix("instance_").replace("_", " ")
+    with waiting(f"{len(ids)} instances to be {state}", WAITER_SECONDS):
+        lab.client("ec2").get_waiter(until).wait(InstanceIds=ids)
 
 
 def instances(lab: Lab) -> list[dict[str, Any]]:
@@ -170,9 +197,37 @@ def create_deployment_group(lab: Lab) -> str:
         codedeploy.update_deployment_group(
             applicationName=lab.application, currentDeploymentGroupName=lab.fleet, **wanted
         )
+        _settle(lab)
     return lab.fleet
 
 
+def _settle(lab: Lab) -> None:
+    """Wait for what is still being deployed, and stop it if it does not end: a group takes one at a time."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    with waiting(f"the deployments that run on {lab.fleet}", SETTLE_SECONDS):
+        while (running := _running(lab)) and time.monotonic() < deadline:
+            time.sleep(0.25 if lab.is_local else 5.0)
+    for deployment in running:
+        with missing_is_fine():  # over in the meantime
+            lab.client("codedeploy").stop_deployment(
+                deploymentId=deployment, autoRollbackEnabled=False
+            )
+
+
+def _running(lab: Lab) -> list[str]:
+    pages = (
+        lab.client("codedeploy")
+        .get_paginator("list_deployments")
+        .paginate(
+            applicationName=lab.application,
+            deploymentGroupName=lab.fleet,
+            includeOnlyStatuses=["Created", "Queued", "InProgress", "Ready"],
+        )
+    )
+    return [one for page in pages for one in page["deployments"]]
+
+
+@says_what_is_missing
 def create_deployment(lab: Lab, key: str, *, description: str = "Deployed by hand") -> str:
     """Deploy a zip of the artifact bucket by hand; returns the deployment's id (`d-...`)."""
     return str(
@@ -194,7 +249,7 @@ def delete_deployments(lab: Lab) -> None:
     ids = [instance["InstanceId"] for instance in instances(lab)]
     if ids:
         ec2.terminate_instances(InstanceIds=ids)
-        ec2.get_waiter("instance_terminated").wait(InstanceIds=ids)
+        _wait(lab, "instance_terminated", ids)
     with missing_is_fine():
         codedeploy.delete_deployment_group(
             applicationName=lab.application, deploymentGroupName=lab.fleet

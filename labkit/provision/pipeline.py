@@ -11,11 +11,20 @@ import time
 from typing import Any
 
 from labkit.lab import Lab, tag_list
+from labkit.missing import says_what_is_missing
 from labkit.observe.snapshot import Snapshot
-from labkit.observe.waiting import execution_of, poll_seconds, wait_for_execution
+from labkit.observe.waiting import (
+    GaveUp,
+    execution_of,
+    latest_execution,
+    poll_seconds,
+    wait_for_execution,
+)
 from labkit.provision.aws import created, missing_is_fine
 from labkit.provision.source import Edit, push, tip
+from labkit.watched import waiting as watched
 
+NOTE_SECONDS = 120.0
 APPROVAL_STAGE, APPROVAL_ACTION = "Approve", "Approve"
 
 
@@ -144,6 +153,7 @@ def rule_name(lab: Lab) -> str:
     return f"{lab.pipeline}-push"
 
 
+@says_what_is_missing
 def start(lab: Lab) -> str:
     """Start an execution by hand ("Release change"); returns its id."""
     return str(
@@ -153,6 +163,7 @@ def start(lab: Lab) -> str:
     )
 
 
+@says_what_is_missing
 def release(lab: Lab, message: str, edit: Edit | None = None) -> str:
     """Push a commit, and return the id of the execution that the push has started.
 
@@ -162,6 +173,7 @@ def release(lab: Lab, message: str, edit: Edit | None = None) -> str:
     return execution_of(lab, push(lab, message, edit))
 
 
+@says_what_is_missing
 def answer_approval(lab: Lab, *, approved: bool, summary: str = "") -> bool:
     """Approve or reject what waits now; returns False when nothing does.
 
@@ -175,11 +187,18 @@ def answer_approval(lab: Lab, *, approved: bool, summary: str = "") -> bool:
         result={"status": "Approved" if approved else "Rejected", "summary": summary},
         **waiting,
     )
-    while waiting_approval(lab) == waiting:  # until the pipeline has taken note
-        time.sleep(poll_seconds(lab))
+    deadline = time.monotonic() + NOTE_SECONDS
+    with watched("the pipeline to take note of the answer", NOTE_SECONDS):
+        while waiting_approval(lab) == waiting:
+            if time.monotonic() > deadline:
+                raise GaveUp(
+                    f"{lab.pipeline} has not taken note of the answer. Look at it, and try again."
+                )
+            time.sleep(poll_seconds(lab))
     return True
 
 
+@says_what_is_missing
 def waiting_approval(lab: Lab) -> dict[str, str] | None:
     """Where somebody's approval is awaited: stageName, actionName and token; None when nowhere."""
     state = lab.client("codepipeline").get_pipeline_state(name=lab.pipeline)
@@ -205,13 +224,17 @@ def reject(lab: Lab, summary: str = "Rejected in the lab") -> bool:
     return answer_approval(lab, approved=False, summary=summary)
 
 
+@says_what_is_missing
 def catch_up(lab: Lab) -> Snapshot:
     """Wait until the pipeline is through with the branch's newest commit; returns that execution.
 
-    What runs is waited for; if it has another commit, an execution is started.
+    What runs is waited for; if it has another commit, or did not succeed, an execution is started.
     """
+    if latest_execution(lab) is None:
+        return wait_for_execution(lab, start(lab))
     latest = wait_for_execution(lab)
-    return latest if latest.commit == tip(lab) else wait_for_execution(lab, start(lab))
+    done = latest.commit == tip(lab) and latest.status == "Succeeded"
+    return latest if done else wait_for_execution(lab, start(lab))
 
 
 def _stop_all(lab: Lab) -> None:

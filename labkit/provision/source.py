@@ -15,6 +15,7 @@ from typing import Any
 
 from labkit import course
 from labkit.lab import Lab
+from labkit.missing import NotThere, says_what_is_missing
 from labkit.provision.aws import created, found, missing_is_fine
 
 FIRST_MESSAGE = "The sample app"
@@ -22,10 +23,15 @@ FIRST_MESSAGE = "The sample app"
 _HALF_DONE = ("index.lock", "rebase-merge", "rebase-apply", "MERGE_HEAD", "REVERT_HEAD")
 
 Edit = Callable[[Path], object]
+_RESTORE = "Go on with the next cell; or call source.restore(lab), and run this one again."
 
 
 class GitError(Exception):
     """git did not do what it was asked; the message is what git said."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it: the sentence, without the way there."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 def create_repository(lab: Lab) -> dict[str, Any]:
@@ -74,9 +80,10 @@ def first_commit(lab: Lab) -> str:
 def restore(lab: Lab) -> str:
     """Push the sample app as it was, if it is not what was committed last; returns the commit's id.
 
-    Whatever an earlier lesson has left, broken or mended: what is built next is the sample app.
+    Whatever an earlier lesson has left, broken or fixed: what is built next is the sample app.
     """
     directory = clone(lab)
+    _git(lab, "rm", "-r", "--quiet", "--force", "--ignore-unmatch", ".", cwd=directory)
     copy_sample_app(directory)
     _git(lab, "add", "--all", cwd=directory)
     last = _git(lab, "log", "-1", "--format=%s", cwd=directory)
@@ -95,6 +102,7 @@ def copy_sample_app(directory: Path) -> None:
     shutil.copytree(course.sample_app(), directory, ignore=ignored, dirs_exist_ok=True)
 
 
+@says_what_is_missing
 def push(lab: Lab, message: str, edit: Edit | None = None, *, directory: Path | None = None) -> str:
     """Edit the clone, commit everything in it and push; returns the commit id.
 
@@ -106,8 +114,16 @@ def push(lab: Lab, message: str, edit: Edit | None = None, *, directory: Path | 
     """
     directory = directory or clone(lab)
     if edit is not None:
-        edit(directory)
+        try:
+            edit(directory)
+        except FileNotFoundError as error:
+            missing = f"There is no {error.filename}, which {message!r} wants to change. {_RESTORE}"
+            raise NotThere(missing) from error
     _git(lab, "add", "--all", cwd=directory)
+    if _does(directory, "diff", "--cached", "--quiet") and tip(lab):
+        raise GitError(
+            f"There is nothing to commit for {message!r}: has this cell run before? {_RESTORE}"
+        )
     _git(lab, "commit", "--quiet", "--message", message, cwd=directory)
     _git(lab, "push", "--quiet", "origin", f"HEAD:{lab.branch}", cwd=directory)
     return _git(lab, "rev-parse", "HEAD", cwd=directory)
@@ -117,14 +133,15 @@ def replace(file: str, old: str, new: str) -> Edit:
     """An edit: replace a text in one file of the clone.
 
     Raises:
-        ValueError: when the edit is made and the file does not contain `old`.
+        NotThere: when the edit is made and the file does not have `old`; the message says what to do.
     """
 
     def edit(directory: Path) -> None:
         path = directory / file
         text = path.read_text()
         if old not in text:
-            raise ValueError(f"{file} does not contain {old!r}")
+            done = " It has the new text already: this cell has run before." if new in text else ""
+            raise NotThere(f"{file} has no {old!r}.{done} {_RESTORE}")
         path.write_text(text.replace(old, new))
 
     return edit

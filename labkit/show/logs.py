@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from labkit.lab import Lab
+from labkit.missing import says_what_is_missing
 
 
 class Follower:
@@ -42,6 +43,7 @@ def lines(lab: Lab, build_id: str) -> Iterator[str]:
     yield from Follower(lab, build_id).new_lines()
 
 
+@says_what_is_missing
 def log(lab: Lab, build_id: str | None = None, *, last: int | None = None) -> None:
     """Print a build's log.
 

@@ -5,9 +5,8 @@ AWS pages: "View build details in AWS CodeBuild"; "Build phase transitions".
 
 from __future__ import annotations
 
-from html import escape
-
-from labkit.show.diagram import Diagram
+from labkit.colours import YOURS
+from labkit.show.diagram import ARROW, Diagram, box
 
 # phase, what it does, and what a command's or the phase's failure leads to
 PHASES = (
@@ -22,9 +21,6 @@ PHASES = (
     ("UPLOAD_ARTIFACTS", "reports, artifacts, cache", "next"),
     ("FINALIZING", "cleans up", ""),
 )
-_WIDTH, _HEIGHT = 920, 250
-_BOX, _TALL, _LEFT, _STEP, _ROWS = 168, 54, 14, 181, (40, 150)
-_INK, _LINE, _BAD, _YOURS = "#1b1f24", "#57606a", "#b3261e", "#dcebfb"
 _ALT = (
     "The phases of a build, in order: "
     + ", ".join(name for name, _, _ in PHASES)
@@ -36,71 +32,15 @@ _ALT = (
 
 def phase_map() -> Diagram:
     """The phases of a build, and what still runs after each fails."""
-    parts = [_arrow(number) for number in range(len(PHASES) - 1)]
-    parts += [_box(number) for number in range(len(PHASES))]
-    return Diagram(_svg([*parts, _legend()]), _ALT)
-
-
-def _place(number: int) -> tuple[int, int]:
-    return _LEFT + _STEP * (number % 5), _ROWS[number // 5]
-
-
-def _box(number: int) -> str:
-    name, text, failure = PHASES[number]
-    x, y = _place(number)
-    fill = _YOURS if text == "your commands" else "#ffffff"
-    middle = x + _BOX // 2
-    shape = (
-        f'<rect x="{x}" y="{y}" width="{_BOX}" height="{_TALL}" rx="6" fill="{fill}" '
-        f'stroke="{_LINE}" stroke-width="1.2"/>'
-        f'<text x="{middle}" y="{y + 23}" font-size="13" font-weight="bold" text-anchor="middle" '
-        f'fill="{_INK}">{name}</text>'
-        f'<text x="{middle}" y="{y + 42}" font-size="11" text-anchor="middle" fill="{_LINE}">'
-        f"{escape(text)}</text>"
+    boxes = ARROW.join(_phase(*one) for one in PHASES)
+    legend = (
+        "Thick border: phases of the buildspec. ✘ where the build goes on when the phase fails."
     )
-    return shape + (_failure(x, y, failure) if failure else "")
+    row = f'<div style="display:flex;flex-wrap:wrap;gap:8px;align-items:stretch">{boxes}</div>'
+    return Diagram(f'<div style="margin-bottom:6px">{legend}</div>{row}', _ALT)
 
 
-def _failure(x: int, y: int, failure: str) -> str:
-    text = "✘ to FINALIZING" if failure == "end" else "✘ to the next phase"
-    return (
-        f'<text x="{x + _BOX // 2}" y="{y + _TALL + 17}" font-size="11" text-anchor="middle" '
-        f'fill="{_BAD}">{text}</text>'
-    )
-
-
-def _arrow(number: int) -> str:
-    x, y = _place(number)
-    middle = y + _TALL // 2
-    if number == 4:  # from the end of the first row to the beginning of the second
-        right, below, left = x + _BOX + 6, _ROWS[1] - 18, _LEFT + _BOX // 2
-        line = f"M{x + _BOX} {middle} H{right} V{below} H{left} V{_ROWS[1] - 2}"
-    else:
-        line = f"M{x + _BOX} {middle} H{x + _STEP - 2}"
-    return (
-        f'<path d="{line}" fill="none" stroke="{_LINE}" stroke-width="1.6" '
-        'marker-end="url(#head)"/>'
-    )
-
-
-def _legend() -> str:
-    return (
-        f'<text x="{_LEFT}" y="22" font-size="12" fill="{_LINE}">Blue: phases of the buildspec. '
-        f'<tspan fill="{_BAD}">✘ where the build goes on when the phase fails.</tspan></text>'
-    )
-
-
-def _svg(parts: list[str]) -> str:
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
-            f'width="{_WIDTH}" height="{_HEIGHT}" font-family="Helvetica, Arial, sans-serif">',
-            "<title>The phases of a build</title>",
-            f"<desc>{escape(_ALT)}</desc>",
-            '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="6" '
-            f'markerHeight="6" orient="auto"><path d="M0 0L10 5L0 10z" fill="{_LINE}"/></marker></defs>',
-            f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
-            *parts,
-            "</svg>",
-        ]
-    )
+def _phase(name: str, text: str, failure: str) -> str:
+    border = f"border:4px solid {YOURS}" if text == "your commands" else "border:1px solid"
+    leads = {"end": "✘ to FINALIZING", "next": "✘ to the next phase"}.get(failure)
+    return box(name, text, border, f"<br><small>{leads}</small>" if leads else "")

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from html import escape
 
+from labkit.colours import ON_COLOUR
 from labkit.lab import Lab
 from labkit.markup import as_written
+from labkit.missing import NotThere
 from labkit.observe.snapshot import Action, Snapshot, Stage, snapshot
 from labkit.observe.waiting import latest_execution
 from labkit.show.states import Look, duration, look, look_of
@@ -30,7 +32,9 @@ class PipelineView:
     def __init__(self, lab: Lab, execution_id: str | None = None) -> None:
         chosen = execution_id or latest_execution(lab)
         if chosen is None:
-            raise LookupError(f"{lab.pipeline} has had no execution")
+            raise NotThere(
+                f"{lab.pipeline} has had no execution yet: pipeline.start(lab) starts one."
+            )
         self.lab, self.execution_id = lab, chosen
 
     def snapshot(self) -> Snapshot:
@@ -97,14 +101,15 @@ def _action(action: Action, *, over: bool) -> str:
     took = duration(action.seconds)
     return (
         f'<div style="margin-top:4px">{escape(action.name)} '
-        f'<small style="opacity:.75">{escape(action.provider)}</small><br>'
+        f"<small>{escape(action.provider)}</small><br>"
         f"{_state(look_of(action, over=over))}{f' <small>{took}</small>' if took else ''}</div>"
     )
 
 
 def _state(shown: Look) -> str:
     return (
-        f'<span style="color:{shown.colour};font-weight:600;white-space:nowrap">'
+        f'<span style="background:{shown.colour};color:{ON_COLOUR};font-weight:600;'
+        'white-space:nowrap;padding:0 6px;border-radius:3px">'
         f'<span aria-hidden="true">{shown.sign}</span> {shown.word}</span>'
     )
 

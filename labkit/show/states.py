@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from labkit import colours
 from labkit.observe.snapshot import Action, Stage
 
 
@@ -18,22 +19,22 @@ class Look:
 
 
 _LOOKS = {
-    None: Look("·", "Not started", "#767676", "dim"),
-    "InProgress": Look("▶", "In progress", "#1f6fb4", "bold blue"),
-    "Succeeded": Look("✔", "Succeeded", "#1a7f37", "green"),
-    "Failed": Look("✘", "Failed", "#c62828", "bold red"),
-    "Stopping": Look("■", "Stopping", "#7a5901", "yellow"),
-    "Stopped": Look("■", "Stopped", "#7a5901", "yellow"),
-    "Abandoned": Look("■", "Abandoned", "#7a5901", "yellow"),
-    "Superseded": Look("↷", "Superseded", "#7a5901", "yellow"),
-    "Cancelled": Look("■", "Cancelled", "#7a5901", "yellow"),
+    None: Look("·", "Not started", colours.QUIET, "dim"),
+    "InProgress": Look("▶", "In progress", colours.RUNNING, "bold blue"),
+    "Succeeded": Look("✔", "Succeeded", colours.GOOD, "green"),
+    "Failed": Look("✘", "Failed", colours.BAD, "bold red"),
+    "Stopping": Look("■", "Stopping", colours.STOPPED, "yellow"),
+    "Stopped": Look("■", "Stopped", colours.STOPPED, "yellow"),
+    "Abandoned": Look("■", "Abandoned", colours.STOPPED, "yellow"),
+    "Superseded": Look("↷", "Superseded", colours.STOPPED, "yellow"),
+    "Cancelled": Look("■", "Cancelled", colours.STOPPED, "yellow"),
 }
-_WAITS = Look("?", "Waits for approval", "#7b3fa0", "bold magenta")
+_WAITS = Look("?", "Waits for approval", colours.WAITING, "bold magenta")
 
 
 def look(state: str | None) -> Look:
     """How one of CodePipeline's states looks."""
-    return _LOOKS.get(state) or Look("•", state or "", "#767676", "")
+    return _LOOKS.get(state) or Look("•", state or "", colours.QUIET, "")
 
 
 def look_of(item: Action | Stage, *, over: bool = False) -> Look:
@@ -43,7 +44,7 @@ def look_of(item: Action | Stage, *, over: bool = False) -> Look:
     if isinstance(item, Stage) and any(action.token for action in item.actions):
         return _WAITS
     if item.status is None and over:
-        return Look("·", "Didn't run", "#767676", "dim")
+        return Look("·", "Didn't run", colours.QUIET, "dim")
     return look(item.status)
 
 

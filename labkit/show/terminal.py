@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from labkit.lab import Lab
+from labkit.missing import NotThere
 from labkit.observe.snapshot import Action, Snapshot, snapshot
 from labkit.observe.waiting import TIMEOUT_SECONDS, latest_execution, poll_seconds
 from labkit.show.logs import Follower
@@ -45,7 +46,7 @@ def follow(
     """
     chosen = execution_id or latest_execution(lab)
     if chosen is None:
-        raise LookupError(f"{lab.pipeline} has had no execution")
+        raise NotThere(f"{lab.pipeline} has had no execution yet: pipeline.start(lab) starts one.")
     target = console or Console(highlight=False)
     shown = _Picture(target) if target.is_terminal else _Lines(target)
     build_log, deadline = _BuildLog(lab), time.monotonic() + timeout

@@ -8,6 +8,7 @@ from html import escape
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from labkit.colours import BAD, GOOD, ON_COLOUR
 from labkit.markup import as_written
 
 
@@ -70,7 +71,7 @@ def line(what: str, todo: str, holds: Callable[[], object]) -> Line:
 
 
 def _item(shown: Line) -> str:
-    sign, word, colour = ("✔", "Holds", "#1a7f37") if shown.ok else ("✘", "Missing", "#c62828")
+    sign, word, colour = ("✔", "Holds", GOOD) if shown.ok else ("✘", "Missing", BAD)
     todo = "" if shown.ok else f": {escape(shown.todo)}"
-    mark = f'<span role="img" aria-label="{word}" style="color:{colour}">{sign}</span>'
+    mark = f'<span role="img" aria-label="{word}" style="background:{colour};color:{ON_COLOUR};padding:0 4px">{sign}</span>'
     return f"<li>{mark} {escape(shown.what)}{todo}</li>"

@@ -169,8 +169,5 @@ def test_the_chart_says_in_words_what_was_never_used(lab: Lab, worked: Identity)
     chart: Any = audit.chart_use(frame)
     assert "3 used, 1 refused, 2 never used, 1 leaves no event" in chart.alt
     assert "Never used: s3:DeleteObject, sns:CreateTopic." in chart.alt
-    axes = chart.figure.axes[0]
-    assert axes.get_xlabel() and [one.get_text() for one in axes.get_yticklabels()] == [
-        *frame["action"]
-    ]
+    assert all(action in chart.html for action in frame["action"])
     assert "granted nothing" in audit.chart_use(frame.head(0)).alt

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from PIL import Image
 
+from labkit import colours
 from labkit.observe import (
     Chart,
     chart_build_phases,
@@ -22,7 +22,6 @@ from labkit.observe import (
     estimate,
 )
 from labkit.observe.builds import PHASES
-from labkit.observe.charts import COLOURS, HATCHES
 
 START = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -92,20 +91,21 @@ def times() -> Chart:
 
 
 @pytest.mark.parametrize("draw", [phases, deployments, timeline, race, traffic, costs, times])
-def test_the_same_frame_gives_the_same_bytes(draw) -> None:  # type: ignore[no-untyped-def]
-    chart = draw()
-    assert chart.png() == chart.png() == draw().png()
+def test_the_same_frame_gives_the_same_text(draw) -> None:  # type: ignore[no-untyped-def]
+    assert draw().html == draw().html
 
 
 @pytest.mark.parametrize("draw", [phases, deployments, timeline, race, traffic, costs, times])
-def test_a_png_carries_no_date_and_no_version(draw) -> None:  # type: ignore[no-untyped-def]
-    assert set(Image.open(io.BytesIO(draw().png())).info) <= {"dpi"}
+def test_it_needs_no_style_sheet_no_script_and_no_theme(draw) -> None:  # type: ignore[no-untyped-def]
+    html = draw()._repr_html_()
+    for never in ("<style", "<script", "<svg", "currentColor", "var(", " id="):
+        assert never not in html
 
 
 @pytest.mark.parametrize("draw", [phases, deployments, timeline, race, traffic, costs, times])
-def test_the_x_axis_says_its_unit(draw) -> None:  # type: ignore[no-untyped-def]
-    label = draw().figure.axes[0].get_xlabel()
-    assert "seconds" in label or "US dollars" in label
+def test_it_says_its_unit(draw) -> None:  # type: ignore[no-untyped-def]
+    unit = re.search(r"<small>\((.*?)\)</small>", draw().html)
+    assert unit and ("seconds" in unit[1] or "US dollars" in unit[1])
 
 
 def test_the_text_says_what_the_picture_shows() -> None:
@@ -120,15 +120,26 @@ def test_the_text_says_what_the_picture_shows() -> None:
     assert times().alt.endswith("no cache 3.0 s; with a cache 0.5 s, 6.0 times as fast.")
 
 
-def test_no_two_phases_look_alike_in_grey() -> None:
-    assert len(set(HATCHES)) == len(HATCHES) >= len(PHASES)
-    assert len(COLOURS) >= len(PHASES)
+def test_what_failed_has_one_colour_in_all_charts_and_nothing_else_has_it() -> None:
+    for chart in (deployments(), timeline(), traffic()):
+        assert colours.BAD in chart.html
+    for chart in (phases(), race(), costs(), times()):
+        assert colours.BAD not in chart.html and colours.GOOD not in chart.html
+
+
+def test_a_bad_version_looks_alike_whichever_versions_there_are() -> None:
+    at = [START + timedelta(seconds=number / 10) for number in range(4)]
+    for others in (["1", "2", "3"], ["9", "9", "9"]):
+        rows = [(at[n], 200, v, 0.01, n) for n, v in enumerate(["bad", *others])]
+        frame = pd.DataFrame(rows, columns=["at", "status", "version", "seconds", "user"])
+        html = chart_traffic(frame).html
+        assert f'background:{colours.BAD_VERSION}"></span>version bad' in html
 
 
 def test_in_a_notebook_it_has_an_alternative_text_and_a_line_below() -> None:
     html = deployments()._repr_html_()
-    assert f'alt="{deployments().alt}"' in html
-    assert f"<figcaption>{deployments().alt}</figcaption>" in html
+    assert f'role="img" aria-label="{deployments().alt}"' in html
+    assert f">{deployments().alt}</figcaption>" in html
     assert repr(deployments()) == deployments().alt
 
 
@@ -145,6 +156,6 @@ def test_nothing_to_draw_is_said_in_words() -> None:
 
 
 def test_it_is_saved_where_it_is_told(tmp_path: Path) -> None:
-    path = timeline().save(tmp_path / "charts" / "timeline.png")
-    assert path.read_bytes() == timeline().png()
-    assert Image.open(path).format == "PNG"
+    path = timeline().save(tmp_path / "charts" / "timeline.html")
+    page = path.read_text()
+    assert timeline().html in page and page.startswith("<!DOCTYPE html>")

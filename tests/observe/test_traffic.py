@@ -59,7 +59,7 @@ def test_the_shares_are_looked_at_meanwhile() -> None:
     assert seen.iloc[-1].to_dict() == {"blue": 0.0, "green": 100.0}
     chart = observe.chart_traffic(load.requests, weights=seen)
     assert "the last shares: blue 0 %, green 100 %" in chart.alt
-    assert chart.figure.axes[1].get_ylabel() == "% of traffic to"
+    assert "blue: 100 → 90 → 0 %" in chart.html
 
 
 def test_shares_that_cannot_be_read_are_told() -> None:

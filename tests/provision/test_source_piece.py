@@ -12,6 +12,7 @@ import pytest
 
 from labkit import course
 from labkit.lab import Lab
+from labkit.missing import NotThere
 from labkit.provision import source
 
 
@@ -53,13 +54,13 @@ def test_a_push_carries_the_edit(lab: Lab) -> None:
 
 def test_a_push_without_a_change_says_so(lab: Lab) -> None:
     source.first_commit(lab)
-    with pytest.raises(source.GitError, match="nothing to commit"):
+    with pytest.raises(source.GitError, match=r"nothing to commit.*source\.restore"):
         source.push(lab, "Nothing")
 
 
 def test_an_edit_that_finds_nothing_changes_nothing(lab: Lab) -> None:
     commit = source.first_commit(lab)
-    with pytest.raises(ValueError, match=r"site\.json does not contain 'no such text'"):
+    with pytest.raises(NotThere, match=r"site\.json has no 'no such text'.*source\.restore"):
         source.push(lab, "Typo", source.replace("site.json", "no such text", "x"))
     assert source.tip(lab) == commit
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 from rich.console import Console
 
 from labkit import observe, provision, show
 from labkit.lab import Lab
+from labkit.missing import NotThere
 from labkit.provision import pipeline, source
 
 pytestmark = pytest.mark.slow  # whole releases
@@ -76,7 +76,7 @@ def test_a_live_view_can_be_left_and_rejects(lab: Lab) -> None:
 
 
 def test_nothing_to_show_is_said(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ClientError, match="does not have a pipeline with name 'nothing-pipeline'"):
+    with pytest.raises(NotThere, match=r"'nothing' has no pipeline.*Lesson 6 shows how"):
         show.pipeline(Lab("nothing"))
     show.log(lab, "shown-build:00000000-0000-0000-0000-000000000000")
     assert "has no log" in capsys.readouterr().out
