@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from labkit.cloud.front import launcher
 from labkit.cloud.guests.isolation import isolation
+from tests.browser import chromium
 from tests.tracebacks import Logs
 
 gc.disable()  # until all is collected
@@ -144,8 +145,9 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which isolation the builds, hosts, functions and tasks of this run had."""
+    """Say which isolation the builds, hosts, functions and tasks of this run had, and which browser."""
     terminalreporter.write_line(f"isolation: {isolation().told}")
+    terminalreporter.write_line(f"browser: {chromium.path() or chromium.MISSING}")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,0 +1,51 @@
+"""The system's Chromium, driven by Playwright; where there is none, why not and what brings one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+MISSING = (
+    "no Chromium on this machine, so the tests in a browser are left out; "
+    "Debian and Ubuntu: sudo apt install chromium"
+)
+
+
+def path() -> str | None:
+    """Where the system's Chromium is; None if there is none."""
+    return next((found for name in _NAMES if (found := shutil.which(name))), None)
+
+
+@contextmanager
+def started() -> Iterator[Browser]:
+    """A browser without windows. Without its sandbox: a container allows it none."""
+    from playwright.sync_api import sync_playwright  # no run should load it that opens no page
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path(), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def opened(browser: Browser, url: str) -> Iterator[tuple[Page, list[str]]]:
+    """A page, and the errors that its console has said up to now."""
+    page, errors = browser.new_page(), list[str]()
+    page.set_default_timeout(180_000)
+    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    try:
+        page.goto(url)
+        yield page, errors
+    finally:
+        page.close()
