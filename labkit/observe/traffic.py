@@ -19,6 +19,8 @@ from typing import Any
 import aiohttp
 import pandas as pd
 
+from labkit.watched import waiting
+
 USERS = 200
 LOOK_SECONDS = 0.2
 _COLUMNS = ["at", "status", "version", "seconds", "user"]
@@ -32,17 +34,21 @@ class Load:
     Args:
         url: what is asked for.
         per_second: how many requests a second.
+        seconds: go on at least so long, however soon the block ends: what is compared has the same load for
+            the same time.
         shares: reads the percentage of the traffic by where it goes (`observe.shares`).
     """
 
     url: str
     per_second: float = 100.0
+    seconds: float = 0.0
     shares: Callable[[], Mapping[str, float]] | None = None
     rows: list[tuple[datetime, int, str, float, int]] = field(default_factory=list)
     looks: list[tuple[datetime, Mapping[str, float]]] = field(default_factory=list)
     _over: threading.Event = field(default_factory=threading.Event)
 
     def __enter__(self) -> Load:
+        self._begun = time.monotonic()
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="load")
         self._work = [
             self._pool.submit(lambda: asyncio.run(self._ask())),
@@ -56,6 +62,10 @@ class Load:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is None:
+            left = self._begun + self.seconds - time.monotonic()
+            with waiting(f"{self.seconds:.0f} s of requests", self.seconds):
+                time.sleep(max(left, 0.0))
         self._over.set()
         self._pool.shutdown()
         for work in self._work:
@@ -105,8 +115,14 @@ class Load:
         self.rows.append((at, status, version, time.perf_counter() - started, user))
 
 
-def traffic_summary(requests: pd.DataFrame) -> pd.Series[Any]:
-    """How many requests there were, how many failed, and how many users saw an error."""
+def traffic_summary(requests: pd.DataFrame, seconds: float | None = None) -> pd.Series[Any]:
+    """How many requests there were, how many failed, and how many users saw an error.
+
+    Args:
+        seconds: count those of the first so many seconds alone.
+    """
+    if seconds is not None and len(requests):
+        requests = requests[requests["at"] < requests["at"].min() + pd.Timedelta(seconds=seconds)]
     bad = requests[requests["version"] == ERROR]
     return pd.Series(
         {

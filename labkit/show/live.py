@@ -1,7 +1,8 @@
 """The pipeline while it runs: the view of `pipeline`, kept up to date, with the approval's buttons.
 
 A thread asks AWS and sets the widgets' values; it ends with the execution. The saved notebook keeps
-the static form, because a widget without its kernel shows nothing.
+the static form, because a widget without its kernel shows nothing; it says that it is a picture of then.
+What has changed is spoken by a screen reader (`aria-live`), in a sentence; the seconds that pass are not.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from labkit.observe.waiting import poll_seconds
 from labkit.provision.pipeline import approve, reject
 from labkit.show.logs import Follower
 from labkit.show.pipeline import PipelineView, render
+from labkit.show.states import look_of
 
 TAIL_LINES = 8
 
@@ -35,10 +37,11 @@ class LiveView:
         self.lab, self.view = lab, PipelineView(lab, execution_id)
         self._html, self._tail = widgets.HTML(), widgets.HTML()
         self._buttons = widgets.HBox([_button("Approve", "check"), _button("Reject", "times")])
-        self._said = widgets.HTML()
+        self._said, self._spoken = widgets.HTML(), widgets.HTML()
         for button, answer in zip(self._buttons.children, (approve, reject), strict=True):
             button.on_click(lambda _, answer=answer: self._answer(answer))
-        self.widget = widgets.VBox([self._html, self._buttons, self._said, self._tail])
+        parts = [self._spoken, self._html, self._buttons, self._said, self._tail]
+        self.widget = widgets.VBox(parts)
         self._stop, self._lines = threading.Event(), deque[str](maxlen=TAIL_LINES)
         self._follower: tuple[str, Follower] | None = None
         self._update(self.view.snapshot())  # makes the clients here, not in the thread
@@ -70,6 +73,7 @@ class LiveView:
 
     def _update(self, now: Snapshot) -> None:
         _set(self._html, render(now))
+        _set(self._spoken, _sentence(now))
         _set(self._tail, self._build_log(now))
         waits = now.awaits_approval is not None
         self._buttons.layout.display = "flex" if waits else "none"
@@ -100,12 +104,29 @@ class LiveView:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         bundle = self.widget._repr_mimebundle_() or {}
-        return {**bundle, "text/html": self._html.value, "text/plain": repr(self.view)}
+        return {**bundle, "text/html": _then(self._html.value), "text/plain": repr(self.view)}
 
 
 def live(lab: Lab, execution_id: str | None = None) -> LiveView:
     """Show an execution as it goes on, until it is over; the notebook can go on meanwhile."""
     return LiveView(lab, execution_id)
+
+
+def _sentence(now: Snapshot) -> str:
+    """What a screen reader says: each action's state, without the time that it has taken.
+
+    The widget replaces what is in it: an alert is spoken when it comes, where a status has to be there before.
+    """
+    said = [f"{one.stage} {look_of(one, over=now.over).word}" for one in now.actions]
+    text = escape(f"{now.pipeline}: {'; '.join(said)}.")
+    hidden = "position:absolute;width:1px;height:1px;overflow:hidden;clip:rect(0,0,0,0)"
+    return f'<div role="alert" aria-live="polite" style="{hidden}">{text}</div>'
+
+
+def _then(html: str) -> str:
+    """The saved form: it does not move any more."""
+    note = "As it was when this cell ran. Run the cell again to see it as it is now."
+    return f"{html}<p><small>{note}</small></p>"
 
 
 def _button(name: str, icon: str) -> widgets.Button:
