@@ -27,10 +27,19 @@ class Lesson:
         cells = read(path).cells
         self._cells = [cell.source for cell in cells if cell.cell_type == "code"]
 
+    @property
+    def cells(self) -> int:
+        """How many cells of code it has."""
+        return len(self._cells)
+
     def run(self) -> list[float]:
         """Run all cells; returns how long each took, in seconds."""
+        return self.run_first(self.cells)
+
+    def run_first(self, cells: int) -> list[float]:
+        """Run so many cells, and leave; returns how long each took, in seconds."""
         with self._kernel() as (_, client):
-            return [self._whole(client, number) for number in range(len(self._cells))]
+            return [self._whole(client, number) for number in range(cells)]
 
     def run_and_interrupt(self, cell: int, *, after: float, kill: bool) -> None:
         """Run the cells before one whole, begin that one, and break it off.
