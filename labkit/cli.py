@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         _prefetch,
         "download what the lessons' builds need, for when there is no network",
     )
-    command("doctor", _doctor, "check this machine and say how to mend what is missing")
+    command("doctor", _doctor, "check this machine and say how to fix what is missing")
     return parser
 
 

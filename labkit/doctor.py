@@ -29,7 +29,7 @@ def main(state_dir: Path) -> int:
         except (OSError, ValueError, ImportError, subprocess.SubprocessError) as error:
             failed += 1
             print(f"MISSING {name}: {error}\n        {fix}")
-    print("The lab can run here." if not failed else f"{failed} to mend.")
+    print("The lab can run here." if not failed else f"{failed} to fix.")
     return 1 if failed else 0
 
 
