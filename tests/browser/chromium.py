@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -20,6 +20,13 @@ MISSING = (
 def path() -> str | None:
     """Where the system's Chromium is; None if there is none."""
     return next((found for name in _NAMES if (found := shutil.which(name))), None)
+
+
+class Desk(NamedTuple):
+    """A page, and the errors that its console has said up to now."""
+
+    page: Page
+    errors: list[str]
 
 
 @contextmanager
@@ -38,14 +45,14 @@ def started() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(browser: Browser, url: str) -> Iterator[tuple[Page, list[str]]]:
-    """A page, and the errors that its console has said up to now."""
+def opened(browser: Browser, url: str) -> Iterator[Desk]:
+    """Open a page."""
     page, errors = browser.new_page(), list[str]()
     page.set_default_timeout(180_000)
     page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     try:
         page.goto(url)
-        yield page, errors
+        yield Desk(page, errors)
     finally:
         page.close()

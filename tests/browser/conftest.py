@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser import chromium, jupyterlab
+from tests.browser.chromium import Desk
 
 HERE = Path(__file__).parent
 
@@ -24,6 +25,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def browser() -> Iterator[Browser]:
     with chromium.started() as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def desk(browser: Browser, address: str) -> Iterator[Desk]:
+    """A page of JupyterLab, for notebooks that are only looked at, one after the other."""
+    with chromium.opened(browser, address) as desk:
+        yield desk
 
 
 @pytest.fixture(scope="session")
