@@ -76,7 +76,10 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="the folder to put the lessons into, or where they are already "
-        f"(default: the clone, or ./{course.FOLDER} where there is none)",
+        f"(default: {course.FOLDER} in the clone, or here where there is none)",
+    )
+    lab.add_argument(
+        "--reference", action="store_true", help="open the lessons with all answers in them"
     )
     demo = command("demo", _demo, "the whole journey in this terminal", port)
     demo.add_argument(
@@ -173,6 +176,7 @@ def _lab(options: argparse.Namespace) -> int:
     from labkit.cloud.guests.processes import JUPYTERLAB, LAB, OWNER
 
     folder = course.folder(options.course)
+    edition = course.REFERENCE if options.reference and folder else course.LESSONS
     laid = course.lay(folder) if folder else None
     description, _ = launcher.up(options.state_dir, options.port)
     _describe(description)
@@ -182,7 +186,8 @@ def _lab(options: argparse.Namespace) -> int:
     # its own mark, so that `labkit down` finds it too
     mark = {LAB: description["state_dir"], OWNER: JUPYTERLAB, course.NAMED: str(lessons)}
     environment = _environment(description) | mark
-    return jupyter.run(lessons, environment, browser=not options.no_browser)
+    first = f"{edition}/{course.WELCOME}"
+    return jupyter.run(lessons, first, environment, browser=not options.no_browser)
 
 
 def _demo(options: argparse.Namespace) -> int:

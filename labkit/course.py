@@ -1,9 +1,9 @@
 """The course: lessons, exercises and the sample app, and the learner's own copy of them.
 
-In a clone they lie at the top of the repository, and the learner works there. Installed from the
-wheel they lie in the package, where nobody should work, so `labkit lab` lays a copy into a folder
-of the learner's. What it laid it remembers by hash: after an upgrade it renews what nobody has
-edited, and leaves the rest.
+In a clone they lie at the top of the repository, installed from the wheel in the package. Nobody
+should work in either, so `labkit lab` lays a copy into a folder of the learner's: the lessons in
+the learner's edition, and as they came in `reference`. What it laid it remembers by hash: after an
+upgrade it renews what nobody has edited, and leaves the rest.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from typing import Any
 
 PARTS = ("notebooks", "exercises", "sample_app")
 MADE_BY_USE = ("node_modules", "dist", "reports", ".git", ".ipynb_checkpoints", "__pycache__")
-FIRST_LESSON = "notebooks/00_welcome.ipynb"
+LESSONS, REFERENCE = "notebooks", "reference"
+WELCOME = "00_welcome.ipynb"
 FOLDER = "labkit-course"  # where the copy goes, if nobody says
 NAMED = "LABKIT_COURSE"  # the folder that this environment's lessons lie in
 
 _IN_WHEEL = Path(__file__).with_name("course")
 _RECORD, _LOCK = ".labkit-course.json", ".labkit-course.lock"
+_NEW = "new-in-"
 
 in_clone = not _IN_WHEEL.is_dir()
 source = Path(__file__).resolve().parents[1] if in_clone else _IN_WHEEL
@@ -83,6 +85,46 @@ def files() -> dict[str, Path]:
     }
 
 
+@dataclass(frozen=True)
+class _Page:
+    """A file as it is laid: what is in it, and whether it may be run."""
+
+    content: bytes
+    runs: bool = False
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def _pages() -> dict[str, _Page]:
+    """Every file that a learner gets: the lessons in both editions, and the rest as it is."""
+    from labkit.teach import edition  # takes seconds, which no other command should pay
+
+    pages: dict[str, _Page] = {}
+    for name, path in files().items():
+        page = _Page(path.read_bytes(), os.access(path, os.X_OK))
+        folder, _, lesson = name.partition("/")
+        if folder == LESSONS and path.suffix == ".ipynb":
+            pages[f"{REFERENCE}/{lesson}"] = page
+            page = _Page(edition.learners(page.content.decode(), lesson).encode())
+        pages[name] = page
+    return pages
+
+
+def is_laid(directory: Path) -> bool:
+    """Whether a course is laid there."""
+    return (directory / _RECORD).exists()
+
+
+def newer(directory: Path) -> list[str]:
+    """What lies beside lessons that the learner has worked in, newer than they are."""
+    return sorted(
+        path.relative_to(directory).as_posix()
+        for path in directory.glob(f"{_NEW}*/{LESSONS}/*.ipynb")
+    )
+
+
 def sample_app() -> Path:
     """The sample app of this environment's course, or the one that came with labkit."""
     named = os.environ.get(NAMED)
@@ -95,15 +137,13 @@ def folder(named: Path | None) -> Path | None:
 
     Args:
         named: what the learner asked for. Otherwise it is `LABKIT_COURSE`, this directory if it is
-            a course's, or `labkit-course` in it.
+            a course's, or `labkit-course` in the clone, without one in this directory.
     """
     if named is None and (own := os.environ.get(NAMED)):
         named = Path(own)
-    if named is None and in_clone:
-        return None
     if named is None:
         here = Path.cwd()
-        named = here if (here / _RECORD).exists() else here / FOLDER
+        named = here if is_laid(here) else (source if in_clone else here) / FOLDER
     named = named.expanduser().resolve()
     return None if named == source else named
 
@@ -134,35 +174,34 @@ def lay(directory: Path) -> Laid:
 
 
 def _lay(directory: Path) -> Laid:
-    laid = Laid(directory, first=not (directory / _RECORD).exists())
+    laid = Laid(directory, first=not is_laid(directory))
     known = _remembered(directory)
     _remember(directory, known)  # first of all: it marks the folder as a course's
-    course = files()
-    for name, path in course.items():
-        wanted = _hash(path)
-        if known.get(name) != wanted:
-            _renew(laid, name, path, known.get(name))
-            known[name] = wanted
-    for name in sorted(known.keys() - course.keys()):
+    pages = _pages()
+    for name, page in pages.items():
+        if known.get(name) != page.hash:
+            _renew(laid, name, page, known.get(name))
+            known[name] = page.hash
+    for name in sorted(known.keys() - pages.keys()):
         _retire(laid, name, known.pop(name))
     _remember(directory, known)
     return laid
 
 
-def _renew(laid: Laid, name: str, path: Path, laid_before: str | None) -> None:
+def _renew(laid: Laid, name: str, page: _Page, laid_before: str | None) -> None:
     """Lay one file that is not the one laid before (None: it never was)."""
-    target, wanted = laid.directory / name, _hash(path)
+    target = laid.directory / name
     found = _found(target)
     if found is None:
         if laid_before is None:
-            _copy(path, target)
+            _write(page, target)
             laid.new.append(name)
     elif found == laid_before:
-        _copy(path, target)
+        _write(page, target)
         laid.renewed.append(name)
-    elif found != wanted:
-        beside = _beside(laid.directory, name, wanted)
-        _copy(path, laid.directory / beside)
+    elif found != page.hash:
+        beside = _beside(laid.directory, name, page.hash)
+        _write(page, laid.directory / beside)
         laid.beside.append(beside)
 
 
@@ -179,29 +218,25 @@ def _retire(laid: Laid, name: str, laid_before: str) -> None:
 
 def _beside(directory: Path, name: str, wanted: str) -> str:
     """Where the new version of an edited file goes: a place that is free, or has it already."""
-    first = f"new-in-{version('labkit')}"
+    first = f"{_NEW}{version('labkit')}"
     folders = itertools.chain([first], (f"{first}-{number}" for number in itertools.count(2)))
     places = (f"{folder}/{name}" for folder in folders)
     return next(place for place in places if _found(directory / place) in (None, wanted))
 
 
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _found(path: Path) -> str | None:
     """The hash of what lies at `path`; None if nothing does."""
     if path.is_file():
-        return _hash(path)
+        return _Page(path.read_bytes()).hash
     return "not a file" if os.path.lexists(path) else None
 
 
-def _copy(path: Path, target: Path) -> None:
+def _write(page: _Page, target: Path) -> None:
     """Whole or not at all; for the learner to write, whatever the installed file allows."""
     target.parent.mkdir(parents=True, exist_ok=True)
     half = target.with_name(f".{target.name}.new")
-    half.write_bytes(path.read_bytes())
-    if os.access(path, os.X_OK):
+    half.write_bytes(page.content)
+    if page.runs:
         mode = half.stat().st_mode
         half.chmod(mode | (mode & 0o444) >> 2)
     half.replace(target)

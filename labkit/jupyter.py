@@ -13,26 +13,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from labkit.course import FIRST_LESSON
-
 START_SECONDS = 60
 
 
-def run(course: Path, environment: Mapping[str, str], *, browser: bool) -> int:
+def run(course: Path, first: str, environment: Mapping[str, str], *, browser: bool) -> int:
     """Run JupyterLab on a course until it ends; returns its exit status.
 
     Args:
+        first: the notebook it opens, by its name below `course`.
         environment: all of it; `JUPYTER_*` say where JupyterLab keeps its own files.
         browser: open one. Otherwise the lesson's address is printed, and how it is reached.
     """
     _ask_for_no_news(Path(environment["JUPYTERLAB_SETTINGS_DIR"]))
-    page = f"/lab/tree/{FIRST_LESSON}" if (course / FIRST_LESSON).exists() else "/lab"
+    page = f"/lab/tree/{first}" if (course / first).exists() else "/lab"
     command = [
         sys.executable,
         "-m",
         "jupyterlab",
         f"--ServerApp.root_dir={course}",
         f"--LabApp.default_url={page}",
+        "--LabApp.expose_app_in_browser=True",  # a lesson that is started over shows itself
         *_codespace(environment),
     ]
     if not browser:

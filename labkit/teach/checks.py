@@ -16,6 +16,7 @@ from labkit.provision import build as builds
 from labkit.provision import deploy as deploying
 from labkit.provision import pipeline as pipelines
 from labkit.teach.account_checks import accounts
+from labkit.teach.answers import step
 from labkit.teach.depth_checks import build_in_depth
 from labkit.teach.function_checks import functions
 from labkit.teach.gate_checks import environments
@@ -41,6 +42,7 @@ __all__ = [
     "release",
     "roles",
     "source",
+    "step",
     "strategies",
 ]
 

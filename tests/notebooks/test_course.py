@@ -17,6 +17,7 @@ import pytest
 from labkit.cloud.guests import isolation
 from tests.notebooks.execute import all_lessons, fresh_lab
 from tests.notebooks.interrupting import Lesson
+from tests.notebooks.learner import walk
 from tests.notebooks.test_notebooks import notebook_ids, shows_what_it_stored
 
 LESSONS = all_lessons()
@@ -24,11 +25,16 @@ LESSONS = all_lessons()
 
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
-def test_in_order_and_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without isolation: with it, where it works, each lesson runs alone (test_notebooks)."""
+def test_in_order_as_a_learner_and_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """First the learner's edition: every step left open, answered wrongly, and as the reference does.
+
+    Without isolation: with it, where it works, each lesson runs alone (test_notebooks).
+    """
     monkeypatch.setenv(isolation.SWITCH, "none")
     with fresh_lab() as environment:
-        for lesson in [*LESSONS, *LESSONS]:
+        for lesson in LESSONS:
+            walk(lesson, environment)
+        for lesson in LESSONS:
             shows_what_it_stored(lesson, environment)
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from labkit import cli, course
 
+ROOT = Path(__file__).resolve().parents[2]
 RELEASE = {
     "notebooks/00_welcome.ipynb": "welcome",
     "notebooks/01_source.ipynb": "source",
@@ -42,16 +43,26 @@ def mine(tmp_path: Path) -> Path:
 
 
 def write(path: Path, text: str) -> None:
+    """A file with this text; a lesson has it in its first cell."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    cell = {"cell_type": "markdown", "id": "cell-01", "metadata": {}, "source": [text]}
+    notebook = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    path.write_text(json.dumps(notebook) if path.suffix == ".ipynb" else text)
+
+
+def read(path: Path) -> str:
+    """What `write` wrote, or was laid of it."""
+    text = path.read_text()
+    return json.loads(text)["cells"][0]["source"][0] if path.suffix == ".ipynb" else text
 
 
 def lying_in(folder: Path) -> dict[str, str]:
-    """What a learner sees there."""
+    """What a learner sees there, but for the reference, which is as it came."""
     return {
-        path.relative_to(folder).as_posix(): path.read_text()
+        path.relative_to(folder).as_posix(): read(path)
         for path in folder.rglob("*")
         if path.is_file() and not path.name.startswith(".labkit-course")
+        if not path.is_relative_to(folder / course.REFERENCE)
     }
 
 
@@ -76,6 +87,19 @@ def test_what_use_leaves_in_a_clone_is_not_laid(release: Path, mine: Path) -> No
     assert lying_in(mine) == RELEASE
 
 
+def test_the_lessons_are_laid_for_the_learner_and_the_reference_beside_them(
+    release: Path, mine: Path
+) -> None:
+    lesson = "03_build.ipynb"
+    (release / "notebooks" / lesson).write_bytes((ROOT / "notebooks" / lesson).read_bytes())
+    course.lay(mine)
+    laid = json.loads((mine / "notebooks" / lesson).read_text())["cells"]
+    code = [cell for cell in laid if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] for cell in code)
+    assert 'todo("03.2")' in "".join(line for cell in code for line in cell["source"])
+    assert (mine / "reference" / lesson).read_bytes() == (ROOT / "notebooks" / lesson).read_bytes()
+
+
 def test_nothing_is_done_twice(release: Path, mine: Path) -> None:
     course.lay(mine)
     write(mine / "notebooks/00_welcome.ipynb", "my notes")
@@ -93,8 +117,10 @@ def test_an_upgrade_renews_what_nobody_edited_and_says_so(release: Path, mine: P
     (release / "exercises/solutions/01.ipynb").unlink()
     laid = course.lay(mine)
     assert (laid.new, laid.renewed, laid.beside) == (
-        ["notebooks/02_roles.ipynb"], ["notebooks/01_source.ipynb"], [],
-    )  # fmt: skip
+        ["reference/02_roles.ipynb", "notebooks/02_roles.ipynb"],
+        ["reference/01_source.ipynb", "notebooks/01_source.ipynb"],
+        [],
+    )
     assert laid.removed == ["exercises/solutions/01.ipynb"]
     assert lying_in(mine) == lying_in(release)
     assert "renewed: notebooks/01_source.ipynb" in str(laid)
@@ -107,11 +133,11 @@ def test_an_upgrade_leaves_what_the_learner_edited(release: Path, mine: Path) ->
     write(release / "notebooks/01_source.ipynb", "better")
     (release / "exercises/solutions/01.ipynb").unlink()
     laid = course.lay(mine)
-    assert (mine / "notebooks/01_source.ipynb").read_text() == "mine"
+    assert read(mine / "notebooks/01_source.ipynb") == "mine"
     assert laid.beside == ["new-in-0.1.0/notebooks/01_source.ipynb"]
-    assert (mine / laid.beside[0]).read_text() == "better"
+    assert read(mine / laid.beside[0]) == "better"
     assert laid.kept == ["exercises/solutions/01.ipynb"]
-    assert (mine / "exercises/solutions/01.ipynb").read_text() == "mine too"
+    assert read(mine / "exercises/solutions/01.ipynb") == "mine too"
     assert "yours is edited and stays; the new one: new-in-0.1.0/" in str(laid)
 
 
@@ -123,7 +149,7 @@ def test_what_lies_beside_is_the_learner_s_too(release: Path, mine: Path) -> Non
     write(beside, "worked in")
     write(release / "notebooks/01_source.ipynb", "better still")
     again = mine / course.lay(mine).beside[0]
-    assert (beside.read_text(), again.read_text()) == ("worked in", "better still")
+    assert (read(beside), read(again)) == ("worked in", "better still")
 
 
 def test_what_the_learner_deleted_stays_away(release: Path, mine: Path) -> None:
@@ -132,7 +158,7 @@ def test_what_the_learner_deleted_stays_away(release: Path, mine: Path) -> None:
     write(release / "notebooks/01_source.ipynb", "better")
     laid = course.lay(mine)
     assert not (mine / "notebooks/01_source.ipynb").exists()
-    assert str(laid) == str(mine)
+    assert (laid.new, laid.renewed) == ([], ["reference/01_source.ipynb"])
 
 
 def test_a_file_of_the_learner_s_is_in_the_way_of_a_new_one(release: Path, mine: Path) -> None:
@@ -140,7 +166,7 @@ def test_a_file_of_the_learner_s_is_in_the_way_of_a_new_one(release: Path, mine:
     write(mine / "notebooks/02_roles.ipynb", "my own attempt")
     write(release / "notebooks/02_roles.ipynb", "roles")
     assert course.lay(mine).beside == ["new-in-0.1.0/notebooks/02_roles.ipynb"]
-    assert (mine / "notebooks/02_roles.ipynb").read_text() == "my own attempt"
+    assert read(mine / "notebooks/02_roles.ipynb") == "my own attempt"
 
 
 def test_a_directory_is_in_the_way_of_a_new_one(release: Path, mine: Path) -> None:
@@ -162,8 +188,9 @@ def test_with_its_record_damaged_it_takes_nothing_for_its_own(
     assert sorted(laid.beside) == [
         "new-in-0.1.0/notebooks/00_welcome.ipynb",
         "new-in-0.1.0/notebooks/01_source.ipynb",
+        "new-in-0.1.0/reference/00_welcome.ipynb",
     ]
-    assert (mine / "notebooks/01_source.ipynb").read_text() == "mine"
+    assert read(mine / "notebooks/01_source.ipynb") == "mine"
 
 
 def test_one_that_was_ended_half_way_is_made_whole(release: Path, mine: Path) -> None:
@@ -230,11 +257,11 @@ def test_inside_a_course_it_is_that_one(
     assert course.folder(None) == mine
 
 
-def test_in_a_clone_one_works_in_the_clone(
+def test_in_a_clone_one_works_in_a_folder_that_git_ignores(
     release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(course, "in_clone", True)
-    assert course.folder(None) is None
+    assert course.folder(None) == release / "labkit-course"
     assert course.folder(release) is None
     assert course.folder(Path("elsewhere")) == tmp_path / "elsewhere"
 

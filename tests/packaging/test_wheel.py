@@ -69,7 +69,7 @@ def test_the_wheel_carries_the_course(packed: list[str]) -> None:
     prefix = "labkit/course/"
     carried = {name.removeprefix(prefix) for name in packed if name.startswith(prefix)}
     assert carried == set(course.files())
-    assert course.FIRST_LESSON in carried
+    assert f"{course.LESSONS}/{course.WELCOME}" in carried
 
 
 def test_the_wheel_carries_its_licence_and_nothing_else(packed: list[str]) -> None:
@@ -184,7 +184,7 @@ def test_the_address_opens_the_first_lesson(opened: Opened, installed: Installed
     page = opened.get_lesson()
     assert page.status == 200
     assert '"treePath": "notebooks/00_welcome.ipynb"' in page.read().decode()
-    assert (installed.directory / "labkit-course" / course.FIRST_LESSON).exists()
+    assert (installed.directory / "labkit-course" / f"{course.LESSONS}/{course.WELCOME}").exists()
 
 
 def test_without_its_token_nothing_opens(opened: Opened) -> None:
