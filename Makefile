@@ -42,6 +42,7 @@ notebooks: install
 
 docs: install
 	@"$(BIN)/python" -m tests.packaging.coverage_table
+	@"$(BIN)/python" -m tests.packaging.lessons_table
 	@"$(BIN)/python" -m tests.provision.permissions_page
 
 bench: install

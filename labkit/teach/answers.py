@@ -10,6 +10,7 @@ from inspect import signature
 from types import EllipsisType
 from typing import Any
 
+import yaml
 from botocore.exceptions import BotoCoreError, ClientError
 from IPython.core.getipython import get_ipython
 
@@ -92,6 +93,8 @@ def _judged(found: Step) -> tuple[bool, str]:
     except ClientError as error:
         said = error.response["Error"]
         fault = f"AWS says {said['Code']}: {said.get('Message', '')}"
+    except yaml.YAMLError as error:
+        fault = f"it is no YAML: {error}"
     except _Missing as missing:
         fault = f"{missing} is not there yet. Write the cell of this step, and run it"
     except (LookupError, TypeError, AttributeError, ValueError, BotoCoreError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime
 from pathlib import Path
 
@@ -43,9 +44,14 @@ def start_over(name: str) -> ipywidgets.Widget:
 
 def begin_again(path: Path) -> Path:
     """Put the lesson there as it was at first; returns where the learner's own is kept."""
-    kept = path.with_stem(f"{path.stem}, until {datetime.now():%Y-%m-%d %H.%M.%S}")
+    kept = _free(path.with_stem(f"{path.stem}, until {datetime.now():%Y-%m-%d %H.%M}"))
     path.rename(kept)
     reference = (course.source / "notebooks" / path.name).read_text(encoding="utf-8")
     path.write_text(edition.learners(reference, path.name), encoding="utf-8")
     progress.forget(path.name[:2])
     return kept
+
+
+def _free(path: Path) -> Path:
+    others = (path.with_stem(f"{path.stem} ({number})") for number in itertools.count(2))
+    return next(one for one in itertools.chain([path], others) if not one.exists())

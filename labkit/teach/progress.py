@@ -16,6 +16,7 @@ from labkit import course
 from labkit.teach import steps
 
 _FILE = ".labkit-progress.json"
+_KINDS = ("done", "guesses")
 
 
 def guessed(step_id: str, guess: str) -> None:
@@ -90,10 +91,10 @@ def _folder() -> Path:
 
 
 def _read() -> dict[str, dict[str, Any]]:
-    empty: dict[str, dict[str, Any]] = {"done": {}, "guesses": {}}
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        return empty | dict(json.loads((_folder() / _FILE).read_text(encoding="utf-8")))
-    return empty
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        known = json.loads((_folder() / _FILE).read_text(encoding="utf-8"))
+        return {kind: dict(known[kind]) for kind in _KINDS}
+    return {kind: {} for kind in _KINDS}
 
 
 def _change(kind: str, news: dict[str, Any]) -> None:

@@ -12,7 +12,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from tests.packaging import coverage_table
+from tests.notebooks.execute import all_lessons
+from tests.packaging import coverage_table, lessons_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,6 +74,17 @@ def test_git_s_credential_helper_does_not_wait_for_boto3() -> None:
 
 def test_the_coverage_page_is_what_the_code_does() -> None:
     assert coverage_table.PATH.read_text() == coverage_table.text(), "make docs"
+
+
+def test_the_lessons_page_is_what_the_notebooks_are() -> None:
+    assert lessons_table.PATH.read_text() == lessons_table.text(), "make docs"
+
+
+@pytest.mark.parametrize("path", all_lessons()[1:], ids=lambda path: path.stem)
+def test_a_lesson_is_short_enough_and_says_how_long_it_takes(path: Path) -> None:
+    said = lessons_table.said(path)
+    assert said is not None
+    assert lessons_table.reckoned(path) <= said <= lessons_table.MOST_MINUTES
 
 
 def test_the_readme_names_what_is_there() -> None:
