@@ -100,17 +100,12 @@ def test_who_starts_over_keeps_what_they_had(course_folder: Path) -> None:
     progress.done("07.1")
     progress.done("06.1")
     predict("07.2", "Build")
-    kept = over.begin_again(lesson)
+    kept = lesson.with_stem("mine")
+    over.begin_again(lesson, kept)
     assert lesson.read_text() == fresh
-    assert kept.read_text() == "what I have written" and kept.parent == lesson.parent
+    assert kept.read_text() == "what I have written"
     assert (progress.done_of("07"), progress.done_of("06")) == ([], ["06.1"])
     assert progress.guess("07.2") is None
-
-
-def test_each_time_is_kept(course_folder: Path) -> None:
-    lesson = course_folder / "notebooks" / LESSON
-    kept = {over.begin_again(lesson) for _ in range(3)}
-    assert len(kept) == 3 and all(path.exists() for path in kept)
 
 
 def test_the_button_is_the_first_thing_in_a_lesson_of_the_learner_s(course_folder: Path) -> None:
@@ -121,11 +116,40 @@ def test_the_button_is_the_first_thing_in_a_lesson_of_the_learner_s(course_folde
     assert "start_over" not in reference
 
 
-def test_a_click_starts_over(course_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def lesson(course_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lesson that the learner has written in, in the directory of its kernel."""
     monkeypatch.chdir(course_folder / "notebooks")
     Path(LESSON).write_text("mine")
+    return course_folder / "notebooks" / LESSON
+
+
+def kept_in(folder: Path) -> list[Path]:
+    return sorted(folder.glob("07_release, until *.ipynb"))
+
+
+def test_a_click_starts_over(lesson: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere than in the JupyterLab of `labkit lab`, which the progress is kept with then."""
     button, said = over.start_over(LESSON).children
+    monkeypatch.setenv("LABKIT_STATE_DIR", str(lesson.parent))
+    monkeypatch.delenv("LABKIT_COURSE")
     monkeypatch.chdir("/")
+    for _ in range(3):
+        button.click()
+    assert "todo(" in lesson.read_text()
+    kept = kept_in(lesson.parent)
+    assert len(kept) == 3 and "mine" in [path.read_text() for path in kept]
+    assert said.outputs[0]["text"].startswith("Started over; what you had is in “07_release, until")
+
+
+def test_in_jupyterlab_the_page_saves_first_what_is_not_saved_yet(lesson: Path) -> None:
+    button, said = over.start_over(LESSON).children
     button.click()
-    assert "todo(" in (course_folder / "notebooks" / LESSON).read_text()
-    assert said.outputs[0]["text"].startswith("Started over; what you had is in 07_release, until")
+    script = said.outputs[0]["data"]["application/javascript"]
+    assert lesson.read_text() == "mine"
+    assert (
+        script.index("context.save()") < script.index("requestExecute") < script.index("revert()")
+    )
+    exec(json.loads(script.partition("{code: ")[2].partition(", silent")[0]))
+    assert "todo(" in lesson.read_text()
+    assert [path.read_text() for path in kept_in(lesson.parent)] == ["mine"]
