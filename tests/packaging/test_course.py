@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from labkit import cli, course
+from labkit import cli, course, jupyter
+from labkit.cloud.front import launcher
 
 ROOT = Path(__file__).resolve().parents[2]
 RELEASE = {
@@ -242,6 +243,28 @@ def test_where_it_cannot_go_is_said_before_anything_starts(
     assert str(place) in said and "labkit lab --course DIR" in said
     assert not state_dir.exists()
     assert lying_in(around) == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "first"),
+    [([], "notebooks/00_welcome.ipynb"), (["--reference"], "reference/00_welcome.ipynb")],
+)
+def test_which_edition_is_opened(
+    release: Path, mine: Path, asked: list[str], first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+    nothing_runs = {"state_dir": str(mine)}
+
+    def run(course: Path, first: str, environment: object, *, browser: bool) -> int:
+        opened.append(course / first)
+        return 0
+
+    monkeypatch.setattr(jupyter, "run", run)
+    monkeypatch.setattr(launcher, "up", lambda *arguments: (nothing_runs, True))
+    monkeypatch.setattr(cli, "_describe", lambda description: None)
+    monkeypatch.setattr(cli, "_environment", lambda description: {})
+    assert cli.main(["lab", "--course", str(mine), *asked]) == 0
+    assert opened == [mine / first] and opened[0].exists()
 
 
 def test_where_the_course_goes(release: Path, tmp_path: Path) -> None:

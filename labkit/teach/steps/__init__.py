@@ -32,6 +32,7 @@ LESSONS = {
     "12": "least_privilege",
     "13": "accounts",
     "14": "protection",
+    "15": "functions",
 }
 
 
