@@ -76,6 +76,7 @@ def test_is_stored_as_a_lesson_should_be(path: Path) -> None:
         assert len(cell.source.splitlines()) <= MOST_LINES_OF_A_CELL, cell.source
         for never in ("endpoint_url", "labkit.cloud", "aws_secret_access_key"):
             assert never not in cell.source
+        assert "ResponseMetadata" not in str(cell.outputs), f"differs each time:\n{cell.source}"
         errors = [output for output in cell.outputs if output.output_type == "error"]
         assert not errors or "raises-exception" in cell.metadata.get("tags", []), cell.source
 
