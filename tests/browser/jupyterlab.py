@@ -162,10 +162,10 @@ def faint(page: Page) -> list[str]:
 
 
 def cut_off(page: Page) -> list[str]:
-    """What of ours is wider than the notebook's outputs are."""
+    """What of ours is wider than the notebook's outputs are; a table of data may be, and scrolls."""
     wider = (
         "outputs => outputs.filter(one => one.scrollWidth > one.clientWidth + 1 && one.querySelector"
-        "('[role=img], [role=group], figure')).map(one => `wider than the page: ${one.innerHTML.slice(0, 120)}`)"
+        "('.mathjax_ignore')).map(one => `wider than the page: ${one.innerHTML.slice(0, 120)}`)"
     )
     found: list[str] = page.locator(OUTPUTS).evaluate_all(wider)
     return found
