@@ -8,20 +8,29 @@ from html import escape
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from labkit.colours import BAD, GOOD, ON_COLOUR
+from labkit.colours import BAD, GOOD, ON_COLOUR, QUIET
 from labkit.markup import as_written
 
 
 @dataclass(frozen=True)
 class Line:
-    """One thing that was asked: whether it holds, what it is, and what to do when it does not."""
+    """One thing that was asked: whether it holds, what it is, and what to do when it does not.
+
+    Args:
+        checked: False where it could not be asked yet; then it does not hold, and `todo` says what comes first.
+        points: what it is worth in a grade.
+    """
 
     ok: bool
     what: str
     todo: str = ""
+    checked: bool = True
+    points: float = 1.0
 
     def __str__(self) -> str:
-        return f"✔ {self.what}" if self.ok else f"✘ {self.what}: {self.todo}"
+        if self.ok:
+            return f"✔ {self.what}"
+        return f"{'✘' if self.checked else '○'} {self.what}: {self.todo}"
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,8 @@ def line(what: str, todo: str, holds: Callable[[], object]) -> Line:
 
 def _item(shown: Line) -> str:
     sign, word, colour = ("✔", "Holds", GOOD) if shown.ok else ("✘", "Missing", BAD)
+    if not shown.checked:
+        sign, word, colour = "○", "Not checked yet", QUIET
     todo = "" if shown.ok else f": {escape(shown.todo)}"
     mark = f'<span role="img" aria-label="{word}" style="background:{colour};color:{ON_COLOUR};padding:0 4px">{sign}</span>'
     return f"<li>{mark} {escape(shown.what)}{todo}</li>"

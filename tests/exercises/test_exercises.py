@@ -1,183 +1,174 @@
-"""The grader is green on the solutions, and red on what a learner begins with and may try."""
+"""The grades are whole on the solutions, in any variant, and say of a wrong attempt what is wrong with it."""
 
 from __future__ import annotations
 
-import json
+import os
 import re
-import shutil
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from labkit import Lab
-from labkit.provision import provision, roles, tear_down
-from labkit.teach import grading, permission_faults, permission_grading
+from labkit.cloud.front import launcher
+from labkit.teach.exercises import NAMES, Grade, Task, exercise, fresh, student_id
 from tests.conftest import Aws
+from tests.exercises.answers import EXERCISES, SOLUTIONS, answer, notebook, source, translated
 from tests.notebooks.reading import read
-from tests.provisioned import provisioned
 
-EXERCISES = Path(__file__).resolve().parents[2] / "exercises"
-NAMES = sorted(path.name for path in EXERCISES.glob("*.ipynb"))
 ATTEMPTS = tomllib.loads(Path(__file__).with_name("attempts.toml").read_text(encoding="utf-8"))
 OWN = re.compile(r"(### BEGIN SOLUTION\n).*?(### END SOLUTION)", re.DOTALL)
-HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS\n.*?### END HIDDEN TESTS\n", re.DOTALL)
-
-
-@pytest.fixture
-def lab(lab_environment: Aws) -> Iterator[Lab]:
-    """A lab of the exercises' own, without anything in it."""
-    lab = Lab("exercises")
-    yield lab
-    tear_down(lab)
-    shutil.rmtree(lab.workspace / lab.repository, ignore_errors=True)
-
-
-def cells(path: Path) -> Any:
-    return read(path).cells
-
-
-def texts(path: Path) -> dict[str, Any]:
-    """What the cells between setup and grade define: `buildspec`, or `files`."""
-    wanted = ("start", "start-appspec", "start-script", "buildspec", "files")
-    found: dict[str, Any] = {}
-    for cell in cells(path):
-        if cell.metadata["nbgrader"]["grade_id"] in wanted:
-            exec(cell.source.split("commit = ")[0], found)
-    return found
-
-
-def attempts(exercise: str) -> list[Any]:
-    return [pytest.param(one, id=one["name"].replace(" ", "-")) for one in ATTEMPTS[exercise]]
-
-
-def changed(text: str, attempt: dict[str, Any]) -> str:
-    for old, new in attempt.get("replace", []):
-        text = text.replace(old, new)
-    return attempt.get("text", text)
-
-
-def buildspec(where: Path) -> dict[str, str]:
-    return {"buildspec.yml": texts(where / "01_write_the_buildspec.ipynb")["buildspec"]}
-
-
-def files(where: Path) -> dict[str, str]:
-    return texts(where / "02_mend_the_deployment.ipynb")["files"]
-
-
-def grade(
-    lab: Lab, until: str, files: dict[str, str], grader: Callable[[Lab], grading.Grade]
-) -> grading.Grade:
-    provision(lab, until=until)
-    grading.hand_in(lab, files)
-    return grader(lab)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("where, points", [(EXERCISES, 0), (EXERCISES / "solutions", 6)])
-def test_the_buildspec_as_stored(lab: Lab, where: Path, points: int) -> None:
-    result = grade(lab, "build", buildspec(where), grading.write_the_buildspec)
-    assert (result.points, result.passed) == (points, points == 6), result
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("attempt", attempts("write_the_buildspec"))
-def test_a_wrong_buildspec_is_red(lab: Lab, attempt: dict[str, Any]) -> None:
-    right = buildspec(EXERCISES / "solutions")
-    wrong = {name: changed(text, attempt) for name, text in right.items()}
-    assert wrong != right
-    result = grade(lab, "build", wrong, grading.write_the_buildspec)
-    assert (result.points, result.passed) == (attempt["points"], False), result
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("where, points", [(EXERCISES, 1), (EXERCISES / "solutions", 5)])
-def test_the_deployment_as_stored(lab: Lab, where: Path, points: int) -> None:
-    result = grade(lab, "deploy", files(where), grading.mend_the_deployment)
-    assert (result.points, result.passed) == (points, points == 5), result
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("attempt", attempts("mend_the_deployment"))
-def test_a_wrong_mending_is_red(lab: Lab, attempt: dict[str, Any]) -> None:
-    right = files(EXERCISES / "solutions")
-    wrong = {name: changed(text, attempt) for name, text in right.items()}
-    assert wrong != right
-    result = grade(lab, "deploy", wrong, grading.mend_the_deployment)
-    assert (result.points, result.passed) == (attempt["points"], False), result
 
 
 @pytest.fixture(scope="module")
-def guarded(aws: Aws) -> Iterator[Lab]:
-    """A lab with a whole pipeline, whose permissions each attempt breaks anew."""
-    with provisioned(aws, "guarded") as lab:
-        yield lab
-        permission_faults.remove(lab)
+def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
+    """A lab in which one attempt comes after another, as in a learner's own."""
+    description, _ = launcher.up(tmp_path_factory.mktemp("exercises") / "state")
+    yield Aws(description)
+    launcher.down(Path(description["state_dir"]))
 
 
-def broken(lab: Lab) -> Lab:
-    permission_faults.remove(lab)
-    roles.create_roles(lab)
-    permission_faults.break_permissions(lab)
-    return lab
+@pytest.fixture
+def used(others: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
+    others.set_environment(monkeypatch)
+    return others
 
 
-def mend(lab: Lab, source: str) -> None:
-    exec(source, {"json": json, "lab": lab, "permission_faults": permission_faults})
+def tried(task: Task, text: str) -> Grade:
+    lab = Lab(task.given["name"])
+    task.prepare(lab)
+    return task.try_out(lab, **answer(task, text))
 
 
-def mending(where: Path) -> str:
-    """What the cells between the faults and the grade do."""
-    found = [
-        cell.source
-        for cell in cells(where / "03_mend_the_permissions.ipynb")
-        if re.match("helpers|mend-", cell.metadata["nbgrader"]["grade_id"])
-    ]
-    return "\n".join(found)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("where, points", [(EXERCISES, 1), (EXERCISES / "solutions", 7)])
-def test_the_permissions_as_stored(guarded: Lab, where: Path, points: int) -> None:
-    mend(broken(guarded), mending(where))
-    result = permission_grading.mend_the_permissions(guarded)
-    assert (result.points, result.passed) == (points, points == 7), result
+def attempts() -> Iterator[Any]:
+    """The first of each exercise, and the others where there is time for it."""
+    for name, rows in ATTEMPTS.items():
+        for number, row in enumerate(rows):
+            marks = pytest.mark.slow if number == 0 else pytest.mark.long
+            yield pytest.param(name, row, id=f"{name}-{row['name']}".replace(" ", "-"), marks=marks)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("attempt", attempts("mend_the_permissions"))
-def test_a_wrong_permission_is_red(guarded: Lab, attempt: dict[str, Any]) -> None:
-    right = mending(EXERCISES / "solutions")
-    wrong = changed(right, attempt) + attempt.get("then", "")
-    assert wrong != right
-    mend(broken(guarded), wrong)
-    result = permission_grading.mend_the_permissions(guarded)
-    assert (result.points, result.passed) == (attempt["points"], False), result
+@pytest.mark.parametrize("name", NAMES)
+def test_the_solution_earns_all_points(used: Aws, name: str) -> None:
+    grade = tried(exercise(name), source(name))
+    assert grade.passed and grade.points == exercise(name).exercise.points, grade
+
+
+@pytest.mark.parametrize("name, attempt", list(attempts()))
+def test_a_wrong_attempt_is_told_why(used: Aws, name: str, attempt: dict[str, Any]) -> None:
+    text = source(name)
+    for old, new in attempt.get("replace", []):
+        assert old in text
+        text = text.replace(old, new)
+    grade = tried(exercise(name), f"{text}\n{attempt.get('then', '')}")
+    assert (grade.points, grade.passed) == (attempt["points"], False), grade
+    said = "\n".join(line.todo for line in grade.lines if not line.ok)
+    assert all(words in said for words in attempt["says"]), grade
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("student", ["ada", "grace"])
+@pytest.mark.parametrize("name", NAMES)
+def test_each_variant_can_be_solved(used: Aws, name: str, student: str) -> None:
+    task = exercise(name, student)
+    grade = tried(task, translated(source(name), name, task))
+    assert grade.passed, grade
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_there_are_three_wrong_attempts_of_each(name: str) -> None:
+    assert len(ATTEMPTS[name]) >= 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_thirty_students_have_many_variants(name: str) -> None:
+    variants = [exercise(name, f"student {number}").facts for number in range(30)]
+    assert variants == [exercise(name, f"student {number}").facts for number in range(30)]
+    assert len({tuple(one.items()) for one in variants}) >= 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_thirty_students_do_not_hand_in_one_answer(name: str) -> None:
+    tasks = [exercise(name, f"student {number}") for number in range(30)]
+    answers = [answer(task, translated(source(name), name, task)) for task in tasks]
+    assert len({repr(one) for one in answers}) >= 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_learner_begins_with_is_nothing_handed_in(name: str) -> None:
+    task = exercise(name)
+    for handed_in in (task.begin, dict.fromkeys(task.begin), answer(task, source(name, EXERCISES))):
+        grade = task.grade(**handed_in)
+        assert (grade.points, grade.passed) == (0, False)
+        assert all("nothing was handed in" in line.todo for line in grade.lines)
+    with pytest.raises(TypeError, match="no part nothing"):
+        task.grade(nothing="")
 
 
 @pytest.mark.slow
-def test_grading_leaves_the_branch_without_its_mistake(lab: Lab) -> None:
-    grade(lab, "build", buildspec(EXERCISES / "solutions"), grading.write_the_buildspec)
-    answer = lab.client("codecommit").get_file(repositoryName=lab.repository, filePath="site.json")
-    assert b"tael" not in answer["fileContent"]
-    assert grading.write_the_buildspec(lab).passed
+def test_a_grade_has_a_lab_of_its_own_which_is_gone_afterwards(used: Aws) -> None:
+    name, outside = "write_the_buildspec", dict(os.environ)
+    task, there = exercise(name), set(Path(fresh.tempfile.gettempdir()).iterdir())
+    assert tried(task, source(name)).passed  # the usual lab has a good one
+    wrong = source(name).replace("npm ci", "true")
+    grade = task.grade(**answer(task, wrong))
+    assert grade.points == 0, grade
+    assert dict(os.environ) == outside
+    left = set(Path(fresh.tempfile.gettempdir()).iterdir()) - there
+    assert not [path for path in left if path.name.startswith("labkit-grade-")]
+
+
+@pytest.mark.slow
+def test_a_grade_that_is_broken_off_leaves_nothing(used: Aws) -> None:
+    with pytest.raises(KeyboardInterrupt), fresh.fresh_lab("any") as lab:
+        directory = lab.workspace.parent
+        server = psutil.Process(launcher.status(directory)["pid"])
+        raise KeyboardInterrupt
+    assert not directory.exists()
+    assert not server.is_running()
+
+
+def test_whose_variant_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("LABKIT_STUDENT", "NBGRADER_EXECUTION", "JUPYTERHUB_USER"):
+        monkeypatch.delenv(name, raising=False)
+    assert student_id() == ""
+    monkeypatch.setenv("JUPYTERHUB_USER", "hub")
+    assert (student_id(), student_id("typed")) == ("hub", "typed")
+    where = tmp_path / "autograded" / "ada" / "week-1"
+    where.mkdir(parents=True)
+    monkeypatch.chdir(where)
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    assert student_id("typed") == "ada"
+    monkeypatch.setenv("LABKIT_STUDENT", "")
+    assert student_id("typed") == ""
+
+
+def test_the_grade_says_whose_variant_was_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LABKIT_STUDENT", "ada")
+    note = exercise(NAMES[0], "bob").grade().note
+    assert note == "The variant of ada. The notebook was worked on as the variant of bob."
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_teacher_can_adopt_it(name: str) -> None:
     """The exercise is its solution without the marked parts, and nbgrader finds its way in both."""
-    exercise, solution = cells(EXERCISES / name), cells(EXERCISES / "solutions" / name)
-    ids = [cell.metadata["nbgrader"]["grade_id"] for cell in exercise]
+    mine, theirs = (read(notebook(name, where)).cells for where in (EXERCISES, SOLUTIONS))
+    assert [cell.metadata for cell in mine] == [cell.metadata for cell in theirs]
+    marked = [cell.metadata["nbgrader"] for cell in mine if "nbgrader" in cell.metadata]
+    ids = [one["grade_id"] for one in marked]
     assert len(ids) == len(set(ids))
-    assert [cell.metadata for cell in exercise] == [cell.metadata for cell in solution]
-    marked = [cell.metadata["nbgrader"] for cell in exercise]
-    assert [one["points"] for one in marked if one["grade"]]
-    assert [one for one in marked if one["solution"]] == [
-        one for one in marked if not one["locked"]
-    ]
-    for mine, theirs in zip(exercise, solution, strict=True):
-        if mine.cell_type == "code":
-            plain = HIDDEN.sub("", OWN.sub(r"\1\2", theirs.source))
-            assert OWN.sub(r"\1\2", mine.source) == plain
+    graded = [one["points"] for one in marked if one["grade"]]
+    assert graded == [exercise(name).exercise.points]
+    assert [one["solution"] for one in marked] == [not one["locked"] for one in marked]
+    for cell, solved in zip(mine, theirs, strict=True):
+        if cell.cell_type == "code":
+            assert OWN.sub(r"\1\2", cell.source) == OWN.sub(r"\1\2", solved.source)
+            needs_a_lab = re.search(r"\blab\b(?!kit)", cell.source)
+            skipped = "skip-execution" in cell.metadata.get("tags", [])
+            assert skipped == bool(needs_a_lab), (
+                cell.source
+            )  # nbgrader skips it: a grade has its own

@@ -1,6 +1,6 @@
 """Run notebooks, each in a fresh lab of its own, and store their outputs: `make notebooks`.
 
-python -m tests.notebooks.execute [NOTEBOOK ...]     (all of notebooks/ and exercises/ if none)
+python -m tests.notebooks.execute [NOTEBOOK ...]     (all of notebooks/ if none)
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _merged(outputs: list[Any]) -> list[Any]:
 
 
 def main() -> None:
-    for path in [Path(name).resolve() for name in sys.argv[1:]] or all_notebooks():
+    for path in [Path(name).resolve() for name in sys.argv[1:]] or all_lessons():
         print(path.relative_to(ROOT), flush=True)
         execute(path)
 

@@ -15,7 +15,6 @@ from labkit.markup import NO_MATHEMATICS
 from tests.notebooks.execute import (
     CELL_TIMEOUT_SECONDS,
     ROOT,
-    all_exercises,
     all_lessons,
     all_notebooks,
     fresh_lab,
@@ -50,14 +49,7 @@ def shows_what_it_stored(path: Path, environment: dict[str, str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(
-    "path",
-    [
-        *all_lessons(),  # without isolation they are run in order: test_course
-        *(pytest.param(path, marks=pytest.mark.guests) for path in all_exercises()),
-    ],
-    ids=notebook_ids,
-)
+@pytest.mark.parametrize("path", all_lessons(), ids=notebook_ids)
 def test_runs_alone_and_shows_what_it_stored(path: Path) -> None:
     with fresh_lab() as environment:
         shows_what_it_stored(path, environment)
@@ -70,7 +62,10 @@ def test_is_stored_as_a_lesson_should_be(path: Path) -> None:
     notebook = read(path)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert any(cell.outputs for cell in code), "no stored outputs: make notebooks"
+    shown = any(cell.outputs for cell in code)
+    assert shown == (path in all_lessons()), (
+        "a lesson stores its outputs (make notebooks), an exercise none"
+    )
     assert "widgets" not in notebook.metadata
     for cell in code:
         assert len(cell.source.splitlines()) <= MOST_LINES_OF_A_CELL, cell.source
