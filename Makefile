@@ -44,6 +44,7 @@ docs: install
 	@"$(BIN)/python" -m tests.packaging.coverage_table
 	@"$(BIN)/python" -m tests.packaging.lessons_table
 	@"$(BIN)/python" -m tests.provision.permissions_page
+	@"$(BIN)/python" -m tests.exercises.teaching_page
 
 bench: install
 	@"$(BIN)/python" -m pytest tests/benchmarks/bench_*.py -s

@@ -34,8 +34,8 @@ def answer(task: Task, text: str) -> dict[str, Any]:
 
 
 def translated(text: str, name: str, task: Task) -> str:
-    """The plain variant's text with the names and ports of another's."""
-    plain = exercise(name).given
+    """The plain variant's text with the names, numbers and actions of another's."""
+    plain = exercise(name, "").facts
     pattern = "|".join(re.escape(value) for value in sorted(plain.values(), key=len, reverse=True))
-    theirs = {value: task.given[key] for key, value in plain.items()}
+    theirs = {value: task.facts[key] for key, value in plain.items()}
     return re.sub(pattern, lambda found: theirs[found.group()], text)

@@ -16,6 +16,7 @@ from labkit import Lab
 from labkit.cloud.front import launcher
 from labkit.teach.exercises import NAMES, Grade, Task, exercise, fresh, student_id
 from tests.conftest import Aws
+from tests.exercises import teaching_page
 from tests.exercises.answers import EXERCISES, SOLUTIONS, answer, notebook, source, translated
 from tests.notebooks.reading import read
 
@@ -172,3 +173,7 @@ def test_a_teacher_can_adopt_it(name: str) -> None:
             assert skipped == bool(needs_a_lab), (
                 cell.source
             )  # nbgrader skips it: a grade has its own
+
+
+def test_the_teachers_page_says_how_it_is() -> None:
+    assert teaching_page.PAGE.read_text(encoding="utf-8") == teaching_page.written(), "make docs"

@@ -24,6 +24,16 @@ NAMES = (
     "write_the_buildspec",
     "fix_the_deployment",
     "fix_the_permissions",
+    "declare_the_pipeline",
+    "close_the_bucket",
+    "write_the_role",
+    "watch_the_branch",
+    "gate_the_release",
+    "write_the_hook",
+    "move_some_hosts",
+    "trim_the_policy",
+    "set_the_guardrail",
+    "protect_the_branch",
 )
 
 

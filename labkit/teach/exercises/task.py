@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -64,7 +66,7 @@ class Task:
             raise TypeError(f"there is no part {', '.join(sorted(unknown))} in this exercise")
         if why := self._nothing_handed_in(answer):
             return self._unchecked(why)
-        with fresh_lab(self.given["name"]) as lab:
+        with fresh_lab(self.given["name"]) as lab, _quietly():
             self.prepare(lab)
             return self.try_out(lab, **answer)
 
@@ -125,6 +127,13 @@ class Task:
         )
         whose = f"Yours, {escape(self.student)}" if self.student else "Yours"
         return as_written(f"<table><caption>{whose}</caption><tbody>{rows}</tbody></table>")
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Nothing is printed: nbgrader takes a word on standard error for a failure."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        yield
 
 
 def _drawn(
