@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -12,13 +13,15 @@ if TYPE_CHECKING:
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MISSING = (
-    "no Chromium on this machine, so the tests in a browser are left out; "
-    "Debian and Ubuntu: sudo apt install chromium"
+    "no Chromium that set-up has found, so the tests in a browser are left out; "
+    "Debian and Ubuntu: sudo apt install chromium, then make clean install"
 )
 
 
 def path() -> str | None:
-    """Where the system's Chromium is; None if there is none."""
+    """Where the system's Chromium is; None if there is none, or none when the lab was set up."""
+    if find_spec("playwright") is None:
+        return None
     return next((found for name in _NAMES if (found := shutil.which(name))), None)
 
 

@@ -12,12 +12,12 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from typing import TYPE_CHECKING, Any
 
 from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 START_SECONDS = 240  # of a busy machine
@@ -149,6 +149,8 @@ def faint(page: Page) -> list[str]:
     sheet = browser.new_page()
     try:
         sheet.set_content(f"<!DOCTYPE html><title>outputs</title>{page.evaluate(_SHEET, OUTPUTS)}")
+        from axe_playwright_python.sync_playwright import Axe
+
         found = Axe().run(sheet, options={"runOnly": ["color-contrast"]}).response
     finally:
         sheet.close()

@@ -24,7 +24,7 @@ LESSONS = all_lessons()
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(3600)
 def test_in_order_as_a_learner_and_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """First the learner's edition: every step left open, answered wrongly, and as the reference does.
 
