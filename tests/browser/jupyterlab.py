@@ -131,7 +131,12 @@ _SHEET = """selector => {
     const theme = getComputedStyle(document.body), sheet = document.createElement('div');
     sheet.style.background = theme.getPropertyValue('--jp-layout-color0');
     sheet.style.color = theme.getPropertyValue('--jp-content-font-color1');
-    sheet.append(...[...document.querySelectorAll(selector)].map(one => one.cloneNode(true)));
+    sheet.append(...[...document.querySelectorAll(selector)].map(one => {
+        const copy = one.cloneNode(true), links = one.querySelectorAll('a');
+        copy.querySelectorAll('a').forEach(
+            (link, number) => link.style.color = getComputedStyle(links[number]).color);
+        return copy;
+    }));
     return sheet.outerHTML;
 }"""
 
