@@ -6,15 +6,10 @@ without one for the account). The resource metrics (CPUUtilized, MemoryUtilized,
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from labkit.cloud.codebuild.models import Build
-from labkit.cloud.shared import clients
-
-logger = logging.getLogger(__name__)
+from labkit.cloud.shared import metrics
 
 NAMESPACE = "AWS/CodeBuild"
 CODEBUILD = "codebuild.amazonaws.com"
@@ -54,10 +49,4 @@ def publish(build: Build) -> None:
         for dimensions in ([{"Name": "ProjectName", "Value": build.project.name}], [])
         for name, value, unit in values
     ]
-    try:
-        cloudwatch = clients.as_service(CODEBUILD, build.region, build.arn.split(":")[4]).client(
-            "cloudwatch"
-        )
-        cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=data)
-    except (ClientError, BotoCoreError) as error:
-        logger.warning("no metrics of %s: %s", build.id, error)
+    metrics.put(CODEBUILD, NAMESPACE, data, build.region, build.arn.split(":")[4])

@@ -8,19 +8,14 @@ the other metrics are not here. AWS page: "Types of metrics for Lambda functions
 
 from __future__ import annotations
 
-import logging
 from itertools import groupby
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from labkit.cloud.shared import clients, threads
+from labkit.cloud.shared import metrics, threads
 
 NAMESPACE = "AWS/Lambda"
 _LAMBDA = "lambda.amazonaws.com"
-_MOST_DATA = 1000  # of one PutMetricData
 
-logger = logging.getLogger(__name__)
 _queue = threads.Queue(1, "lambda-metrics")
 _waiting: list[tuple[tuple[str, str], list[dict[str, Any]]]] = []
 
@@ -66,14 +61,7 @@ def _put() -> None:
     some = [_waiting.pop(0) for _ in range(len(_waiting))]
     for (region, account_id), group in groupby(sorted(some, key=_place), key=_place):
         data = [one for _, told in group for one in told]
-        for start in range(0, len(data), _MOST_DATA):
-            try:
-                cloudwatch = clients.as_service(_LAMBDA, region, account_id).client("cloudwatch")
-                cloudwatch.put_metric_data(
-                    Namespace=NAMESPACE, MetricData=data[start : start + _MOST_DATA]
-                )
-            except (ClientError, BotoCoreError) as error:
-                logger.warning("no metrics of functions: %s", error)
+        metrics.put(_LAMBDA, NAMESPACE, data, region, account_id)
 
 
 def _place(one: tuple[tuple[str, str], Any]) -> tuple[str, str]:

@@ -17,11 +17,9 @@ import time
 from functools import partial
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from labkit.cloud.compute.balancer import routes
 from labkit.cloud.guests import settings
-from labkit.cloud.shared import clients, runtime, threads
+from labkit.cloud.shared import metrics, runtime, threads
 
 logger = logging.getLogger(__name__)
 
@@ -144,13 +142,13 @@ def publish(counted: dict[str, Any]) -> None:
     data: list[dict[str, Any]] = []
     for dimensions in [[*group, *balancer], balancer] if group else [balancer]:
         data += [{**metric, "Dimensions": dimensions} for metric in _metrics(counted)]
-    _put(data)
+    metrics.put(ELB, NAMESPACE, data, runtime.current().region)
 
 
 def _metrics(counted: dict[str, Any]) -> list[dict[str, Any]]:
     named = {"requests": "RequestCount", "elb_5XX": "HTTPCode_ELB_5XX_Count"}
     named |= {one: f"HTTPCode_Target_{one}_Count" for one in _STATUSES}
-    metrics: list[dict[str, Any]] = [
+    data: list[dict[str, Any]] = [
         {"MetricName": name, "Value": counted[key], "Unit": "Count"}
         for key, name in named.items()
         if counted.get(key)
@@ -159,8 +157,8 @@ def _metrics(counted: dict[str, Any]) -> list[dict[str, Any]]:
     for start in range(0, len(times), MOST_VALUES):
         values, counts = zip(*times[start : start + MOST_VALUES], strict=True)
         told = {"Values": values, "Counts": counts, "Unit": "Seconds"}
-        metrics.append({"MetricName": "TargetResponseTime", **told})
-    return metrics
+        data.append({"MetricName": "TargetResponseTime", **told})
+    return data
 
 
 def publish_health(control: Control) -> None:
@@ -187,14 +185,4 @@ def publish_health(control: Control) -> None:
                         "Dimensions": dimensions,
                     }
                 )
-    _put(data)
-
-
-def _put(data: list[dict[str, Any]]) -> None:
-    if not data:
-        return
-    try:
-        cloudwatch = clients.as_service(ELB, runtime.current().region).client("cloudwatch")
-        cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=data)
-    except (ClientError, BotoCoreError) as error:
-        logger.warning("no metrics of the balancer: %s", error)
+    metrics.put(ELB, NAMESPACE, data, runtime.current().region)
