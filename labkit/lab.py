@@ -22,18 +22,16 @@ import platformdirs
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 from botocore.exceptions import EndpointConnectionError
 
+from labkit.markup import Sentence
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _NEEDED = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "LABKIT_STATE_DIR")
 _HOW = 'Open the lessons with `labkit lab`, or in this shell run: eval "$(labkit env)"'
 _making = threading.Lock()
 
 
-class LabError(Exception):
+class LabError(Sentence):
     """A lab cannot be used from here; the message says what to do."""
-
-    def _render_traceback_(self) -> list[str]:
-        """What a notebook shows of it: the sentence, without the way there."""
-        return [f"{type(self).__name__}: {self}"]
 
 
 @dataclass(frozen=True)

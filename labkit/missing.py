@@ -13,6 +13,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from botocore.exceptions import ClientError
 
 from labkit.lab import Lab
+from labkit.markup import Sentence
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,12 +36,8 @@ _OF_A_RUN = {
 }
 
 
-class NotThere(LookupError):
+class NotThere(Sentence, LookupError):
     """Something that a cell needs is not there; the message says what, and which cell or lesson to run."""
-
-    def _render_traceback_(self) -> list[str]:
-        """What a notebook shows of it: the sentence, without the way there."""
-        return [f"{type(self).__name__}: {self}"]
 
 
 def says_what_is_missing(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from labkit.lab import Lab
+from labkit.markup import Sentence
 from labkit.missing import NotThere, says_what_is_missing
 from labkit.observe.snapshot import Snapshot, snapshot
 from labkit.watched import waiting
@@ -217,12 +218,8 @@ _WHAT_TO_DO = (
 )
 
 
-class GaveUp(TimeoutError):
+class GaveUp(Sentence, TimeoutError):
     """What was waited for has not come; the message says where it stands, and what to do."""
-
-    def _render_traceback_(self) -> list[str]:
-        """What a notebook shows of it: the sentence, without the way there."""
-        return [f"{type(self).__name__}: {self}"]
 
 
 def poll_seconds(lab: Lab) -> float:

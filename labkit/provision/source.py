@@ -15,6 +15,7 @@ from typing import Any
 
 from labkit import course
 from labkit.lab import Lab
+from labkit.markup import Sentence
 from labkit.missing import NotThere, says_what_is_missing
 from labkit.provision.aws import created, found, missing_is_fine
 
@@ -26,12 +27,8 @@ Edit = Callable[[Path], object]
 _RESTORE = "Go on with the next cell; or call source.restore(lab), and run this one again."
 
 
-class GitError(Exception):
+class GitError(Sentence):
     """git did not do what it was asked; the message is what git said."""
-
-    def _render_traceback_(self) -> list[str]:
-        """What a notebook shows of it: the sentence, without the way there."""
-        return [f"{type(self).__name__}: {self}"]
 
 
 def create_repository(lab: Lab) -> dict[str, Any]:
