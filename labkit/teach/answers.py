@@ -16,7 +16,7 @@ from IPython.core.getipython import get_ipython
 
 from labkit.markup import as_written
 from labkit.teach import progress, steps
-from labkit.teach.result import Line, Result, _item
+from labkit.teach.result import Line, Result
 from labkit.teach.steps import Step
 
 
@@ -34,8 +34,7 @@ class Verdict(Result):
         return str(self.lines[0])
 
     def _repr_html_(self) -> str:
-        items = "".join(map(_item, self.lines))
-        return as_written(f'<ul style="list-style:none;padding-left:0">{items}</ul>')
+        return as_written(self._list())
 
 
 def todo(step_id: str) -> None:

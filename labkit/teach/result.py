@@ -54,12 +54,15 @@ class Result:
         return "\n".join([*map(str, self.lines), self.score])
 
     def _repr_html_(self) -> str:
-        items = "".join(_item(line) for line in self.lines)
         return as_written(
             f'<section aria-label="Check of {escape(self.piece)}: {self.score}">'
-            f'<ul style="list-style:none;padding-left:0">{items}</ul>'
-            f"<p><strong>{self.score}</strong></p></section>"
+            f"{self._list()}<p><strong>{self.score}</strong></p></section>"
         )
+
+    def _list(self) -> str:
+        """The lines alone, without the score."""
+        items = "".join(map(_item, self.lines))
+        return f'<ul style="list-style:none;padding-left:0">{items}</ul>'
 
 
 def line(what: str, todo: str, holds: Callable[[], object]) -> Line:

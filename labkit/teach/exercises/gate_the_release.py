@@ -11,6 +11,7 @@ from typing import Any
 from labkit import observe
 from labkit.lab import Lab
 from labkit.provision import environments, pipeline, roles, source
+from labkit.teach.exercises import alarms
 from labkit.teach.exercises import small_releases as small
 from labkit.teach.exercises.model import Answer, Check, Exercise, Facts, NotYetError
 from labkit.teach.exercises.names import Names
@@ -31,24 +32,7 @@ def prepare(lab: Lab, facts: Facts) -> None:
     """A repository with a page, a bucket with two folders to release to, and an alarm that is off."""
     small.prepare(lab, roles.allow(["cloudwatch:DescribeAlarms"]))
     small.clear(lab)
-    lab.client("cloudwatch").put_metric_alarm(
-        AlarmName=facts["alarm"],
-        Namespace="Shop",
-        MetricName="Errors",
-        Statistic="Sum",
-        Period=60,
-        EvaluationPeriods=1,
-        Threshold=5,
-        ComparisonOperator="GreaterThanThreshold",
-        TreatMissingData="ignore",
-    )
-    _alarm(lab, facts, "OK")
-
-
-def _alarm(lab: Lab, facts: Facts, state: str) -> None:
-    lab.client("cloudwatch").set_alarm_state(
-        AlarmName=facts["alarm"], StateValue=state, StateReason="a fire drill"
-    )
+    alarms.prepare(lab, facts["alarm"], "Shop")
 
 
 @dataclass(frozen=True)
@@ -109,10 +93,10 @@ def run(lab: Lab, facts: Facts, answer: Answer) -> Outcome:
     in_order = _in_order(lab)
     _release(lab, texts[1])
     rejected = _answered(lab, folder, yes=False)
-    _alarm(lab, facts, "ALARM")
+    alarms.turn(lab, facts["alarm"], "ALARM")
     _release(lab, texts[2])
     alarmed = _answered(lab, folder, yes=True)
-    _alarm(lab, facts, "OK")
+    alarms.turn(lab, facts["alarm"], "OK")
     first, second, third = texts
     return Outcome(staged, asked, in_order, approved, rejected, alarmed, (first, second, third))
 

@@ -17,6 +17,7 @@ from labkit import observe
 from labkit.lab import Lab
 from labkit.provision import deploy, provision, roles
 from labkit.provision.aws import missing_is_fine
+from labkit.teach.exercises import alarms
 from labkit.teach.exercises.model import Answer, Check, Exercise, Facts, NotYetError, taken
 
 _APPSPEC = """version: 0.0
@@ -47,24 +48,7 @@ def prepare(lab: Lab, facts: Facts) -> None:
     deploy.create_instances(lab, int(facts["hosts"]))
     deploy.create_application(lab)
     deploy.create_deployment_group(lab)
-    lab.client("cloudwatch").put_metric_alarm(
-        AlarmName=facts["alarm"],
-        Namespace="Fleet",
-        MetricName="Errors",
-        Statistic="Sum",
-        Period=60,
-        EvaluationPeriods=1,
-        Threshold=5,
-        ComparisonOperator="GreaterThanThreshold",
-        TreatMissingData="ignore",
-    )
-    _alarm(lab, facts, "OK")
-
-
-def _alarm(lab: Lab, facts: Facts, state: str) -> None:
-    lab.client("cloudwatch").set_alarm_state(
-        AlarmName=facts["alarm"], StateValue=state, StateReason="a fire drill"
-    )
+    alarms.prepare(lab, facts["alarm"], "Fleet")
 
 
 @dataclass(frozen=True)
@@ -120,9 +104,9 @@ def run(lab: Lab, facts: Facts, answer: Answer) -> Outcome:
         )
     good, _ = _deployed(lab, "good")
     bad, back = _deployed(lab, "bad")
-    _alarm(lab, facts, "ALARM")
+    alarms.turn(lab, facts["alarm"], "ALARM")
     alarmed, _ = _deployed(lab, "good")
-    _alarm(lab, facts, "OK")
+    alarms.turn(lab, facts["alarm"], "OK")
     return Outcome(int(facts["hosts"]), good, bad, back, alarmed)
 
 

@@ -8,11 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
-
 from labkit.lab import Lab
 from labkit.provision import accounts, roles
-from labkit.provision.aws import created
+from labkit.provision.aws import create_bucket, created
 from labkit.teach.exercises.model import Answer, Check, Exercise, Facts, NotYetError, taken
 from labkit.teach.exercises.people import refusal
 
@@ -37,7 +35,7 @@ def prepare(lab: Lab, facts: Facts) -> None:
         )
     s3, trail = production.client("s3"), production.client("cloudtrail")
     bucket = f"{lab.name}-trail-{account}"
-    created(s3.create_bucket, Bucket=bucket)
+    create_bucket(production, bucket)
     s3.put_bucket_policy(Bucket=bucket, Policy=_trail_may_write(bucket))
     created(trail.create_trail, Name=lab.name, S3BucketName=bucket)
     trail.start_logging(Name=lab.name)
@@ -97,10 +95,10 @@ def run(lab: Lab, facts: Facts, answer: Answer) -> Outcome:
 
 def _tries(lab: Lab, production: Lab, role: str) -> dict[str, str]:
     """What AWS says to somebody who acts as this role of the account."""
-    session = _session(lab, f"arn:aws:iam::{production.account_id}:role/{role}")
-    trail, iam = session.client("cloudtrail"), session.client("iam")
+    acting = Lab(lab.name, lab.target, acts_as=f"arn:aws:iam::{production.account_id}:role/{role}")
+    trail, iam = acting.client("cloudtrail"), acting.client("iam")
     return {
-        "work": refusal(session.client("s3").list_buckets) or refusal(iam.list_roles),
+        "work": refusal(acting.client("s3").list_buckets) or refusal(iam.list_roles),
         "stop": refusal(trail.stop_logging, Name=lab.name),
         "weaken": refusal(trail.update_trail, Name=lab.name, IsMultiRegionTrail=False),
         "key": refusal(_make_key, iam=iam),
@@ -112,17 +110,6 @@ def _make_key(iam: Any) -> None:
     created(iam.create_user, UserName="robot")
     key = iam.create_access_key(UserName="robot")["AccessKey"]["AccessKeyId"]
     iam.delete_access_key(UserName="robot", AccessKeyId=key)
-
-
-def _session(lab: Lab, role_arn: str) -> boto3.Session:
-    answer = lab.client("sts").assume_role(RoleArn=role_arn, RoleSessionName="trying")
-    keys = answer["Credentials"]
-    return boto3.Session(
-        keys["AccessKeyId"],
-        keys["SecretAccessKey"],
-        keys["SessionToken"],
-        region_name=lab.region,
-    )
 
 
 EXERCISE = Exercise(

@@ -10,7 +10,7 @@ from labkit import observe
 from labkit.lab import Lab
 from labkit.observe.snapshot import Snapshot
 from labkit.provision import environments, pipeline, provision, roles
-from labkit.provision.aws import created, missing_is_fine
+from labkit.provision.aws import create_bucket, missing_is_fine
 from labkit.teach.exercises.model import taken
 
 PAGE = "page.txt"
@@ -20,7 +20,7 @@ def prepare(lab: Lab, *statements: roles.Statement, until: str = "artifacts") ->
     """The pieces up to `until`, a bucket for the releases, and a role that may write there; returns the bucket."""
     provision(lab, until=until)
     bucket = environments.sites(lab)
-    created(lab.client("s3").create_bucket, Bucket=bucket)
+    create_bucket(lab, bucket)
     write = roles.allow(["s3:PutObject"], f"arn:aws:s3:::{bucket}/*")
     lab.client("iam").put_role_policy(
         RoleName=lab.role("codepipeline"),

@@ -18,6 +18,7 @@ from labkit import observe
 from labkit.lab import Lab
 from labkit.provision import deploy, provision
 from labkit.teach.exercises.model import Answer, Check, Exercise, Facts, NotYetError
+from labkit.teach.exercises.releases import failed_event
 
 _APPSPEC = """version: 0.0
 os: linux
@@ -91,16 +92,14 @@ class Outcome:
 
 def run(lab: Lab, facts: Facts, answer: Answer) -> Outcome:
     """Deploy four releases, each with the hook that was handed in."""
-    found, said = {}, ""
+    found = {}
     for behaviour in ("good", "down", "sick", "stale"):
         info = _deployed(lab, facts, behaviour, str(answer["validate_sh"]))
         found[behaviour] = info["status"] == "Succeeded"
         if behaviour == "good" and not found["good"]:
-            events = observe.lifecycle_events(lab, info["deploymentId"])
-            failed = events[events["status"] == "Failed"]
-            said = "" if failed.empty else f"{failed.iloc[0]['event']}: {failed.iloc[0]['message']}"
-            return Outcome(found, said)
-    return Outcome(found, said)
+            failed = failed_event(lab, info)
+            return Outcome(found, f"{failed['event']}: {failed['message']}" if failed else "")
+    return Outcome(found, "")
 
 
 def _deployed(lab: Lab, facts: Facts, behaviour: str, validate_sh: str) -> dict[str, Any]:
