@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -110,6 +111,17 @@ class Aws:
             config=config,
             **credentials,
         )
+
+
+@contextmanager
+def own_lab(state_dir: Path, **settings: str) -> Iterator[Aws]:
+    """A lab of a test's own, which is started with these variables."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        description, _ = launcher.up(state_dir)
+    yield Aws(description)
+    launcher.down(state_dir)
 
 
 _LONG_TABLE = 20  # cases

@@ -13,7 +13,6 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from labkit.cloud.front import launcher
 from tests.codebuild.batching import (
     DONE,
     Batches,
@@ -26,7 +25,7 @@ from tests.codebuild.batching import (
     summary,
 )
 from tests.codebuild.conftest import ENVIRONMENT, make_bench
-from tests.conftest import Aws
+from tests.conftest import own_lab
 
 pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
@@ -40,11 +39,8 @@ def batches(bench: Any) -> Batches:
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Batches]:
     """A lab whose timeouts pass 300 times as fast: five minutes in a second."""
     state_dir = tmp_path_factory.mktemp("hasty") / "state"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LABKIT_TIMEOUT_SCALE", "300")
-        description, _ = launcher.up(state_dir)
-    yield make_batches(make_bench(Aws(description)))
-    launcher.down(state_dir)
+    with own_lab(state_dir, LABKIT_TIMEOUT_SCALE="300") as aws:
+        yield make_batches(make_bench(aws))
 
 
 # what the records say

@@ -13,11 +13,10 @@ from typing import Any
 import psutil
 import pytest
 
-from labkit.cloud.front import launcher
 from labkit.cloud.guests.isolation import bubblewrap, isolation
 from tests.codebuild.conftest import ENVIRONMENT, Bench, make_bench
 from tests.codebuild.test_builds import inline, processes_of
-from tests.conftest import Aws
+from tests.conftest import own_lab
 
 pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
@@ -38,13 +37,9 @@ def phase(build: dict[str, Any], name: str) -> dict[str, Any]:
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A lab in a hurry: timeouts 100 times as fast, a disk of 50 MB, no other runtimes than asked for."""
     state_dir = tmp_path_factory.mktemp("hasty") / "state"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LABKIT_TIMEOUT_SCALE", "100")
-        patch.setenv("LABKIT_BUILD_DISK_GB", "0.05")
-        patch.setenv("LABKIT_STRICT_RUNTIMES", "1")
-        description, _ = launcher.up(state_dir)
-    yield make_bench(Aws(description))
-    launcher.down(state_dir)
+    settings = {"LABKIT_BUILD_DISK_GB": "0.05", "LABKIT_STRICT_RUNTIMES": "1"}
+    with own_lab(state_dir, LABKIT_TIMEOUT_SCALE="100", **settings) as aws:
+        yield make_bench(aws)
 
 
 @pytest.mark.parametrize("line", ["docker: 18", "python: 3.7", "android: 29"])

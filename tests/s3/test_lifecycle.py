@@ -13,9 +13,8 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from labkit.cloud.front import launcher
 from tests import tables
-from tests.conftest import Aws
+from tests.conftest import Aws, own_lab
 from tests.queues import create_queue
 from tests.roles import document
 from tests.waiting import eventually
@@ -29,11 +28,8 @@ DAY = 86400 / 60  # seconds, in a lab as it comes
 def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     """A lab in which a day is a second."""
     state_dir = tmp_path_factory.mktemp("fast") / "state"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LABKIT_CLOCK_SCALE", "86400")
-        description, _ = launcher.up(state_dir)
-    yield Aws(description)
-    launcher.down(state_dir)
+    with own_lab(state_dir, LABKIT_CLOCK_SCALE="86400") as aws:
+        yield aws
 
 
 def bucket(aws: Aws, rules: list[dict[str, Any]], versioning: str | None = None) -> str:

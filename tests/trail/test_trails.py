@@ -16,8 +16,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from labkit.cloud.front import launcher
-from tests.conftest import Aws
+from tests.conftest import Aws, own_lab
 from tests.roles import create_role, document
 from tests.waiting import eventually
 
@@ -314,11 +313,8 @@ def test_what_cannot_be_selected(aws: Aws, make: Any) -> None:
 def hourly(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aws]:
     """A lab in which an hour is a second."""
     state_dir = tmp_path_factory.mktemp("hourly") / "state"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LABKIT_CLOCK_SCALE", "3600")
-        description, _ = launcher.up(state_dir)
-    yield Aws(description)
-    launcher.down(state_dir)
+    with own_lab(state_dir, LABKIT_CLOCK_SCALE="3600") as aws:
+        yield aws
 
 
 REGIONS = ("us-east-1", "eu-west-1")
