@@ -25,6 +25,10 @@ def path() -> str | None:
     return next((found for name in _NAMES if (found := shutil.which(name))), None)
 
 
+# JupyterLab's word for a question to a kernel whose notebook a test closes before the answer
+_CLOSED_EARLY = "Canceled future for "
+
+
 class Desk(NamedTuple):
     """A page, and the errors that its console has said up to now."""
 
@@ -52,8 +56,13 @@ def opened(browser: Browser, url: str) -> Iterator[Desk]:
     """Open a page."""
     page, errors = browser.new_page(), list[str]()
     page.set_default_timeout(180_000)
-    page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
+
+    def heard(said: str) -> None:
+        if _CLOSED_EARLY not in said:
+            errors.append(said)
+
+    page.on("console", lambda said: heard(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: heard(str(error)))
     try:
         page.goto(url)
         yield Desk(page, errors)
