@@ -19,6 +19,7 @@ from tests.notebooks.execute import ROOT
 from tests.observe import test_charts as charts
 from tests.show import test_views as views
 
+pytestmark = pytest.mark.slow
 METADATA = {"kernelspec": {"display_name": "Python 3", "name": "python3"}}
 LESSONS = ("00_welcome", "03_build", "06_pipeline", "07_release", "10_strategies")
 

@@ -22,7 +22,7 @@ from tests.cloud.functions import Functions, make_functions, zipped
 from tests.roles import create_role
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.guests
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 NODE = """
 let count = 0;

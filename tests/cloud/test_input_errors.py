@@ -25,6 +25,8 @@ from botocore.model import OperationModel, Shape
 from labkit.cloud.front.server import OURS
 from tests.conftest import Aws
 
+pytestmark = pytest.mark.slow
+
 SERVICES = ("codebuild", "codecommit", "codedeploy", "codepipeline")
 # a body that is not of the model's types, where the operation has no error of its own for that
 NOT_OF_ITS_TYPE = "SerializationException"

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from labkit.cloud.front.services import SERVICES
 from tests.cloud.sockets import Answer, exchange, head, sign
 
+pytestmark = pytest.mark.slow
+
 NOT_HERE = ["athena", "acm-pca", "no-such-service", "s3control", "", "S3", "..", "%00", "ä"]
 METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS", "TRACE", "FOO", "get"]
 TARGETS = [

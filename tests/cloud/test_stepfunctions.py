@@ -20,7 +20,7 @@ from tests.queues import create_queue
 from tests.roles import create_role
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.guests
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 DOUBLE = """
 exports.handler = async ({number}) => {

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from tests import tables
 
-pytestmark = pytest.mark.guests
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 CASES = tables.read(Path(__file__).with_name("reports.yaml"))
 GROUPS = 5  # that one build may have; see "Quotas for AWS CodeBuild"

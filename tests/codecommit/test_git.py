@@ -16,6 +16,8 @@ from labkit import git_credential
 from tests.roles import document
 from tests.waiting import DEADLINE_SECONDS
 
+pytestmark = pytest.mark.slow
+
 
 def git(aws: Any, *arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     author = {f"GIT_{who}_{what}": "a@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}  # fmt: skip

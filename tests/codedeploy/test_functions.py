@@ -23,7 +23,7 @@ from tests.codedeploy.conftest import OVER
 from tests.roles import create_role
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.guests
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 HANDLER = "exports.handler = async () => ({ version: process.env.AWS_LAMBDA_FUNCTION_VERSION });"
 HOOK = """

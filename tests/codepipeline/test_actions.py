@@ -19,7 +19,7 @@ from tests.codepipeline.test_sources import Account, action, names
 from tests.roles import create_role
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.guests
+pytestmark = [pytest.mark.slow, pytest.mark.guests]
 
 
 def archive(files: dict[str, str], links: dict[str, str] | None = None) -> bytes:

@@ -17,6 +17,8 @@ from botocore.exceptions import ClientError
 from tests.codepipeline.test_sources import Account, Server, action, names
 from tests.roles import create_role
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_revision_put_by_hand_starts_an_execution_once(account: Account, server: Server) -> None:
     pipeline = account.pipeline(account.source(account.connection(server), server))

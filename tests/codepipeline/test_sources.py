@@ -21,6 +21,8 @@ import pytest
 from tests import tables
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 IDENTITY = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
 TERMINAL = {"Succeeded", "Failed", "Stopped", "Superseded", "Cancelled"}
 TABLE = tables.read(Path(__file__).with_name("triggers.yaml"))

@@ -15,6 +15,8 @@ import pytest
 from tests.conftest import Aws
 from tests.iam.identities import allow, deny, user
 
+pytestmark = pytest.mark.slow
+
 Git = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

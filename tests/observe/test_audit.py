@@ -17,6 +17,8 @@ from labkit.provision import artifacts, trail
 from tests.conftest import Aws
 from tests.iam.identities import Identity, allow, role, session
 
+pytestmark = pytest.mark.slow
+
 NAME = "audited"
 
 

@@ -14,6 +14,8 @@ from labkit.observe.builds import PHASES
 from labkit.provision import artifacts, build, roles, tear_down
 from tests.roles import create_role
 
+pytestmark = pytest.mark.slow
+
 JUNIT = (
     '<testsuite name="s"><testcase name="adds" time="0.25"/>'
     '<testcase name="divides"><failure message="by zero"/></testcase></testsuite>'

@@ -11,6 +11,8 @@ from labkit.lab import Lab, LabError
 from labkit.provision import pipeline, provision, tear_down
 from tests.conftest import Aws
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def lab(aws: Aws) -> Iterator[Lab]:

@@ -13,6 +13,8 @@ from labkit.missing import NotThere
 from labkit.provision import build, deploy, pipeline, provision, source, tear_down
 from tests.conftest import Aws
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def lab(aws: Aws) -> Iterator[Lab]:

@@ -11,6 +11,8 @@ from labkit.lab import Lab
 from labkit.observe import wait_for_execution
 from labkit.provision import artifacts, build, deploy, pipeline
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 def test_every_piece_is_made_once_and_leaves_nothing(lab_environment: Any) -> None:

@@ -10,6 +10,8 @@ import pytest
 from labkit.lab import Lab
 from labkit.provision import roles
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def lab(lab_environment: Any) -> Lab:

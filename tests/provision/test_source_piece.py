@@ -15,6 +15,8 @@ from labkit.lab import Lab
 from labkit.missing import NotThere
 from labkit.provision import source
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def lab(lab_environment: Any, request: pytest.FixtureRequest) -> Iterator[Lab]:

@@ -19,6 +19,8 @@ from tests.queues import create_queue
 from tests.roles import document
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 TABLE = tables.read(Path(__file__).parent / "lifecycle.yaml")
 ACTS, REFUSES = TABLE["acts"], TABLE["refuses"]
 DAY = 86400 / 60  # seconds, in a lab as it comes
