@@ -15,10 +15,10 @@ demo: install
 	@"$(BIN)/labkit" demo
 
 test: install
-	@"$(BIN)/python" -m pytest -m "not long" -n 3 --dist worksteal
+	@"$(BIN)/python" -m pytest -m "not long and not alone" -n 3 --dist worksteal
 
 test-bare: install
-	@LABKIT_ISOLATION=none "$(BIN)/python" -m pytest -m "guests and not long" -n 3 --dist worksteal
+	@LABKIT_ISOLATION=none "$(BIN)/python" -m pytest -m "(guests or alone) and not long" -n 3 --dist worksteal
 
 test-fast: install
 	@"$(BIN)/python" -m pytest -m "not slow and not long" -n 3 --dist worksteal --every 20

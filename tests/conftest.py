@@ -176,6 +176,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item in kept]
     items.sort(key=_most_seconds, reverse=True)  # what takes longest is no worker's last
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    # each worker's share is one stretch of the list: it begins with some of the longest
+    items[:] = [item for first in range(workers) for item in items[first::workers]]
 
 
 def _most_seconds(item: pytest.Item) -> float:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from labkit.cloud.guests import isolation
 from tests.notebooks.execute import all_lessons, fresh_lab
 from tests.notebooks.interrupting import Lesson
 from tests.notebooks.learner import walk
@@ -25,12 +24,11 @@ LESSONS = all_lessons()
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_in_order_as_a_learner_and_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_order_as_a_learner_and_once_more() -> None:
     """First the learner's edition: every step left open, answered wrongly, and as the reference does.
 
-    Without isolation: with it, where it works, each lesson runs alone (test_notebooks).
+    In the isolation that works here: `make test-bare` runs each lesson alone (test_notebooks), without.
     """
-    monkeypatch.setenv(isolation.SWITCH, "none")
     with fresh_lab() as environment:
         for lesson in LESSONS:
             walk(lesson, environment)

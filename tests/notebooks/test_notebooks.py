@@ -48,6 +48,7 @@ def shows_what_it_stored(path: Path, environment: dict[str, str]) -> None:
     assert done.returncode == 0, f"{path.name}\n{done.stdout[-6000:]}{done.stderr[-2000:]}"
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("path", all_lessons(), ids=notebook_ids)
