@@ -175,10 +175,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out := [item for item in items if item not in kept]:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item in kept]
-    items.sort(key=_most_seconds, reverse=True)  # what takes longest is no worker's last
-    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    # each worker's share is one stretch of the list: it begins with some of the longest
-    items[:] = [item for first in range(workers) for item in items[first::workers]]
+    items[:] = _longest_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def _longest_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """What takes longest is no worker's last: each one's stretch of the list begins with some of it."""
+    longest = sorted(filter(_most_seconds, items), key=_most_seconds, reverse=True)
+    others = [item for item in items if not _most_seconds(item)]
+    most = -(-len(others) // workers)
+    return [
+        item
+        for worker in range(workers)
+        for item in (*longest[worker::workers], *others[worker * most : (worker + 1) * most])
+    ]
 
 
 def _most_seconds(item: pytest.Item) -> float:

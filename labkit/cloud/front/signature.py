@@ -1,4 +1,4 @@
-"""Signature Version 4, checked with botocore's own signer: header, presigned and git forms.
+"""Signature Version 4, checked: header, presigned, chunked and git forms.
 
 AWS pages: "Signature Version 4 for API requests"; "Setup steps for HTTPS connections to AWS
 CodeCommit repositories with the AWS CLI credential helper".
@@ -10,9 +10,11 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
 from botocore.auth import S3SigV4Auth, SigV4Auth
@@ -26,6 +28,10 @@ from labkit.cloud.shared.identity import Principal
 SKEW = timedelta(minutes=15)
 UNSIGNED = "UNSIGNED-PAYLOAD"
 _EMPTY = hashlib.sha256().hexdigest()
+_TIME = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
+# botocore's, which know what is canonical; they sign nothing here
+_SIGNER = SigV4Auth(None, "", "")
+_SIGNERS = {"s3": S3SigV4Auth(None, "", "")}
 
 
 class SignatureError(Exception):
@@ -148,27 +154,22 @@ def check(
     Raises:
         SignatureError: it is not this principal's, or not of this request.
     """
-    signer = _signer(signed, principal)
-    path, _, whole_query = uri.partition("?")
-    query = "&".join(
-        part for part in whole_query.split("&") if not part.startswith("X-Amz-Signature=")
-    )
-    request = AWSRequest(method, f"http://{headers['host']}{path}?{query}")
-    request.context["timestamp"] = signed.timestamp
+    signer = _SIGNERS.get(signed.service, _SIGNER)
+    path, _, query = uri.partition("?")
     lines = [f"{name}:{' '.join(headers.get(name, '').split())}" for name in signed.signed_headers]
     canonical = "\n".join(
         [
             method.upper(),
             signer._normalize_url_path(path),
-            signer.canonical_query_string(request),
+            _canonical_query(query) if query else "",
             *lines,
             "",
             ";".join(signed.signed_headers),
             digest,
         ]
     )
-    expected = signer.signature(signer.string_to_sign(request, canonical), request)
-    if not _same(expected, signed.signature):
+    text = _to_sign("AWS4-HMAC-SHA256", signed, hashlib.sha256(canonical.encode()).hexdigest())
+    if not _same(_signature(signed, principal, text), signed.signature):
         raise SignatureError(
             "InvalidSignatureException",
             "The request signature we calculated does not match the signature you provided. "
@@ -185,10 +186,7 @@ class Chain:
     """
 
     def __init__(self, signed: Signed, principal: Principal) -> None:
-        self._signer = _signer(signed, principal)
-        self._request = AWSRequest()
-        self._request.context["timestamp"] = signed.timestamp
-        self._timestamp, self._last = signed.timestamp, signed.signature
+        self._signed, self._principal, self._last = signed, principal, signed.signature
 
     def check_chunk(self, digest: str, signature: str) -> None:
         """Check the next chunk's signature.
@@ -210,9 +208,8 @@ class Chain:
         self._check("AWS4-HMAC-SHA256-TRAILER", [digest], signature)
 
     def _check(self, kind: str, digests: list[str], signature: str) -> None:
-        scope = self._signer.credential_scope(self._request)
-        text = "\n".join([kind, self._timestamp, scope, self._last, *digests])
-        self._last = self._signer.signature(text, self._request)
+        text = _to_sign(kind, self._signed, self._last, *digests)
+        self._last = _signature(self._signed, self._principal, text)
         if not _same(self._last, signature):
             raise SignatureError(
                 "InvalidSignatureException",
@@ -220,12 +217,29 @@ class Chain:
             )
 
 
-def _signer(signed: Signed, principal: Principal) -> SigV4Auth:
-    return (S3SigV4Auth if signed.service == "s3" else SigV4Auth)(
-        Credentials(principal.access_key_id, principal.secret_access_key),
-        signed.service,
-        signed.region,
-    )
+def _canonical_query(query: str) -> str:
+    parts = [part for part in query.split("&") if not part.startswith("X-Amz-Signature=")]
+    return str(_SIGNER.canonical_query_string(AWSRequest("GET", f"http://aws/?{'&'.join(parts)}")))
+
+
+def _to_sign(kind: str, signed: Signed, *digests: str) -> str:
+    scope = f"{signed.timestamp[:8]}/{signed.region}/{signed.service}/aws4_request"
+    return "\n".join([kind, signed.timestamp, scope, *digests])
+
+
+def _signature(signed: Signed, principal: Principal, text: str) -> str:
+    day = signed.timestamp[:8]
+    key = _signing_key(principal.secret_access_key, day, signed.region, signed.service)
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+@lru_cache(maxsize=1024)
+def _signing_key(secret: str, day: str, region: str, service: str) -> bytes:
+    """It is the same all day: a client asks for thousands of things with it."""
+    key = f"AWS4{secret}".encode()
+    for text in (day, region, service, "aws4_request"):
+        key = hmac.digest(key, text.encode(), "sha256")
+    return key
 
 
 def _lifetime(seconds: str) -> timedelta:
@@ -236,9 +250,20 @@ def _lifetime(seconds: str) -> timedelta:
     return lifetime
 
 
+def _read_time(text: str) -> datetime:
+    """Of a date such as 20261128T150405Z.
+
+    Raises:
+        ValueError: it is of another form.
+    """
+    if not _TIME.fullmatch(text):
+        raise ValueError(text)
+    return datetime.fromisoformat(text)
+
+
 def _check_time(signed: Signed) -> None:
     try:
-        made = datetime.strptime(signed.timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        made = _read_time(signed.timestamp)
         first, last = made - SKEW, made + signed.lifetime
     except (ValueError, OverflowError) as error:
         raise SignatureError(
@@ -291,7 +316,7 @@ def verify_git(authorization: str, region: str, path: str, host: str) -> Princip
         known = credentials.find(credentials.CODECOMMIT, user, password)
         if known is not None and scheme.lower() == "basic":
             return known
-        made = datetime.strptime(password[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        made = _read_time(password[:16])
     except (ValueError, binascii.Error) as error:
         raise refused from error
     key_id, _, token = user.partition("%")

@@ -5,12 +5,13 @@ AWS page: "AWS global condition context keys".
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from labkit.cloud.iam import organization, sessions
+from labkit.cloud.shared import clock
 from labkit.cloud.shared.identity import Principal
 
 EC2 = "ec2.amazonaws.com"
@@ -61,10 +62,10 @@ def of(principal: Principal, identity: Any | None, connection: Connection) -> di
     Args:
         identity: `state.identity` of the principal.
     """
-    now = datetime.now(UTC)
+    now = int(time.time())
     known: dict[str, str | None] = {
-        "aws:currenttime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "aws:epochtime": str(int(now.timestamp())),
+        "aws:currenttime": clock.written(now),
+        "aws:epochtime": str(now),
         "aws:requestedregion": connection.region,
         "aws:securetransport": str(connection.secure).lower(),
         "aws:useragent": connection.agent,

@@ -7,6 +7,7 @@ evaluation" and "RCP syntax" in the AWS Organizations User Guide.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +27,8 @@ ROLE = "OrganizationAccountAccessRole"
 
 def of(account_id: str) -> Any | None:
     """What Organizations keeps of the organization that an account is in; None if it is in none."""
+    if "moto.organizations.models" not in sys.modules:  # asked several times at each request
+        return None
     own = state.backend("organizations", account_id, "")
     if own is not None and own.org is not None:
         return own

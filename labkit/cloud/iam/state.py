@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from labkit.cloud.shared.identity import Principal
@@ -111,5 +112,10 @@ def functions(arn: Arn) -> list[Any]:
 
 def backends(service: str) -> Mapping[str, Mapping[str, Any]]:
     """What moto keeps of a service, by account and Region."""
-    module, name = _PLACES.get(service, (f"moto.{service}.models", f"{service}_backends"))
+    module, name = _place(service)
     return getattr(sys.modules.get(module), name, {})
+
+
+@cache
+def _place(service: str) -> tuple[str, str]:
+    return _PLACES.get(service, (f"moto.{service}.models", f"{service}_backends"))

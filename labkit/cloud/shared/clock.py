@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
 
 SCALE = "LABKIT_CLOCK_SCALE"
 TIMEOUT_SCALE = "LABKIT_TIMEOUT_SCALE"
@@ -41,6 +43,16 @@ class Clock:
     def describe(self, aws_seconds: float) -> str:
         """Both figures, as every shown wait says them: `5 min, 5 s in the lab`."""
         return f"{_human(aws_seconds)}, {_human(self.wait_seconds(aws_seconds))} in the lab"
+
+
+@lru_cache(maxsize=8)
+def written(second: int) -> str:
+    """A moment as AWS's documents write it, in UTC: `2026-11-28T15:04:05Z`.
+
+    Args:
+        second: since the epoch; many requests are of the same.
+    """
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _human(seconds: float) -> str:

@@ -11,6 +11,7 @@ import secrets
 import string
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,9 @@ def find(access_key_id: str) -> Principal | None:
             user = next((one for one in users if user_key in one.access_keys), None)
             if user is None or user_key.status != "Active":
                 return None
-            return Principal(user.arn, account_id, access_key_id, user_key.secret_access_key)
+            return _of_user(
+                user.name, user.path, account_id, access_key_id, user_key.secret_access_key
+            )
     role = assumed_role(access_key_id)
     if role is None or role.expiration.replace(tzinfo=UTC) < datetime.now(UTC):
         return None
@@ -133,6 +136,11 @@ def find(access_key_id: str) -> Principal | None:
         source_arn=source_arn,
         role_arn=role.role_arn,
     )
+
+
+@lru_cache(maxsize=1024)
+def _of_user(name: str, path: str, account_id: str, key_id: str, secret: str) -> Principal:
+    return Principal(f"arn:aws:iam::{account_id}:user{path}{name}", account_id, key_id, secret)
 
 
 def note_use(principal: Principal, service: str, region: str) -> None:

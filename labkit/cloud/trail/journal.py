@@ -23,9 +23,9 @@ _encode = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 
 @cache
-def _opened(path: Path) -> BinaryIO:
+def _opened(state_dir: Path) -> BinaryIO:
     """For writing at its end, as long as this process lives; nothing waits in a buffer."""
-    return path.open("ab", buffering=0)
+    return path().open("ab", buffering=0)
 
 
 def path() -> Path:
@@ -37,7 +37,7 @@ def append(record: Record) -> None:
     """Keep one more record."""
     line = f"{_encode(record)}\n".encode()
     with _lock:
-        _opened(path()).write(line)
+        _opened(runtime.current().state_dir).write(line)
     for listener in listeners:
         listener(record)
 

@@ -17,6 +17,7 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from labkit.cloud.trail.events import table
 
+_encode = json.JSONEncoder(default=str).encode
 HIDDEN = "HIDDEN_DUE_TO_SECURITY_REASONS"
 MOST_BYTES = 100_000  # "CloudTrail record contents": requestParameters, responseElements
 
@@ -56,7 +57,7 @@ def parameters(service: str, given: Mapping[str, Any], shape: Shape | None) -> A
     if not isinstance(shape, StructureShape):
         return None
     whole = _structure(given, shape, of_service(service), "")
-    size = len(json.dumps(whole, default=str)) if whole else 0
+    size = len(_encode(whole)) if whole else 0
     if size > MOST_BYTES:
         return {"omitted": True, "originalSize": size, "reason": "too large"}
     return whole or None
@@ -66,11 +67,12 @@ def _structure(
     value: Mapping[str, Any], shape: StructureShape, members: Members, inside: str
 ) -> dict[str, Any]:
     found = {}
-    for name, member in shape.members.items():
-        if value.get(name) is None or name in members.without or member.type_name == "blob":
+    for name, one in value.items():
+        member = shape.members.get(name)
+        if one is None or member is None or name in members.without or member.type_name == "blob":
             continue
         key = members.called.get(name) or _camel(name)
-        found[key] = _shown(value[name], member, members, name, inside)
+        found[key] = _shown(one, member, members, name, inside)
     return found
 
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.cloud.iam.asked import arns, reference, rows
-from labkit.cloud.iam.asked.expressions import Find, Reader, named, nothing, strings
+from labkit.cloud.iam.asked.expressions import Find, Reader, nothing, strings
 from labkit.cloud.iam.asked.rows import Row, Table
 
 
@@ -122,12 +122,9 @@ class _Asking:
             yield {**data, "each": item}
 
     def _keys(self, row: Row, kind: str, data: Mapping[str, Any]) -> dict[str, list[str]]:
-        known = self.table.keys if row.service == self.table.prefix else {}
-        listed = reference.condition_keys(row.action, kind)
         found: dict[str, list[str]] = {}
-        for key, expression in {**known, **row.keys}.items():
-            names = named(expression)
-            if key not in listed or (names and names.isdisjoint(data)):
+        for key, expression, names in self.table.keys_of(row, kind):
+            if names and names.isdisjoint(data):
                 continue
             if (value := self.reader.read(expression, data)) not in (None, []):
                 found.update(_of_key(key, value))

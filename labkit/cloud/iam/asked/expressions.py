@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, cached_property, reduce
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, parse_qsl, unquote, urlparse
 
 import jmespath
 from jmespath.exceptions import JMESPathTypeError
 from jmespath.functions import Functions
+from jmespath.visitor import TreeInterpreter
 
 Find = Callable[[str, str], Any]
+Read = Callable[[Any, "_Functions"], Any]
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -28,6 +30,64 @@ def nothing(kind: str, name: str) -> None:
 def compiled(expression: str) -> Any:
     """Raises: jmespath.exceptions.ParseError."""
     return jmespath.compile(expression)
+
+
+@cache
+def reading(expression: str) -> Read:
+    """The expression as one function: the door asks several at each request.
+
+    Raises:
+        jmespath.exceptions.ParseError: it is none.
+    """
+    return _reading(compiled(expression).parsed)
+
+
+def _reading(node: Mapping[str, Any]) -> Read:
+    """The kinds of nodes that the tables mostly have; JMESPath's own interpreter reads the others."""
+    of, value = [_reading(child) for child in _children(node)], node.get("value")
+    match node["type"]:
+        case "field":
+            return lambda data, _: data.get(value) if hasattr(data, "get") else None
+        case "literal":
+            return lambda data, _: value
+        case "subexpression":
+            return lambda data, functions: reduce(lambda here, one: one(here, functions), of, data)
+        case "or_expression":
+            first, second = of
+            return lambda data, functions: (
+                one if _is_true(one := first(data, functions)) else second(data, functions)
+            )
+        case "and_expression":
+            first, second = of
+            return lambda data, functions: (
+                second(data, functions) if _is_true(one := first(data, functions)) else one
+            )
+        case "not_expression":
+            [first] = of
+            return lambda data, functions: _is_not(first(data, functions))
+        case "multi_select_list":
+            return lambda data, functions: (
+                None if data is None else [one(data, functions) for one in of]
+            )
+        case "function_expression" if "expref" not in (one["type"] for one in node["children"]):
+            return lambda data, functions: functions.call_function(
+                value, [one(data, functions) for one in of]
+            )
+    return lambda data, functions: functions.interpreter.visit(node, data)
+
+
+def _children(node: Mapping[str, Any]) -> list[Any]:
+    return [one for one in node["children"] if isinstance(one, Mapping)]
+
+
+def _is_true(value: Any) -> bool:
+    """As JMESPath has it: what is empty is not, and nought is."""
+    return value is not None and value is not False and value not in ("", [], {})
+
+
+def _is_not(value: Any) -> bool:
+    """As JMESPath has `!`."""
+    return not value and type(value) not in (int, float)
 
 
 @cache
@@ -58,7 +118,7 @@ class Reader:
     """Reads parameters by expressions."""
 
     def __init__(self, find: Find) -> None:
-        self._options = jmespath.Options(custom_functions=_Functions(find))
+        self._functions = _Functions(find)
 
     def read(self, expression: str, data: Any) -> Any:
         """What an expression is; None where a parameter that it needs is not there, or of no use.
@@ -66,14 +126,13 @@ class Reader:
         What is of the wrong type the service refuses, after IAM has been asked.
         """
         try:
-            return compiled(expression).search(data, options=self._options)
+            return reading(expression)(data, self._functions)
         except (JMESPathTypeError, AttributeError, TypeError, ValueError):
             return None
 
     def holds(self, expression: str, data: Any) -> bool:
-        """Whether it is true as JMESPath has it: what is empty is not."""
-        value = self.read(expression, data)
-        return value is not None and value is not False and value not in ("", [], {})
+        """Whether it is true."""
+        return _is_true(self.read(expression, data))
 
 
 def _takes(count: int) -> Callable[[_F], _F]:
@@ -91,6 +150,11 @@ class _Functions(Functions):  # type: ignore[misc]
 
     def __init__(self, find: Find) -> None:
         self._find = find
+
+    @cached_property
+    def interpreter(self) -> TreeInterpreter:
+        """JMESPath's own, with these functions."""
+        return TreeInterpreter(jmespath.Options(custom_functions=self))
 
     @_takes(2)
     def _func_find(self, kind: str, name: Any) -> Any:

@@ -60,6 +60,7 @@ from typing import Any
 
 from labkit.cloud.iam.asked import reference
 from labkit.cloud.iam.asked.arns import Pattern
+from labkit.cloud.iam.asked.expressions import named
 
 PASS_ROLE = "iam:PassRole"
 _HERE = Path(__file__).parent
@@ -114,6 +115,24 @@ class Table:
             for one in (prefix, kind)
         }
         self.rows = cache(self._rows)
+        self._keys_of: dict[tuple[int, str], list[tuple[str, str, frozenset[str]]]] = {}
+
+    def keys_of(self, row: Row, kind: str) -> list[tuple[str, str, frozenset[str]]]:
+        """The condition keys that a question of a row has on a resource type.
+
+        Returns:
+            The key, the expression of its value, and the members that the expression names.
+        """
+        at = id(row), kind  # rows live as long as their table
+        if at not in self._keys_of:
+            known = self.keys if row.service == self.prefix else {}
+            listed = reference.condition_keys(row.action, kind)
+            self._keys_of[at] = [
+                (key, expression, named(expression))
+                for key, expression in {**known, **row.keys}.items()
+                if key in listed
+            ]
+        return self._keys_of[at]
 
     def _rows(self, operation: str) -> tuple[list[Row], list[Row]]:
         """The rows that stand for an operation itself, and those asked beside it."""
