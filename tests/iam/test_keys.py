@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,8 +160,23 @@ def test_a_log_groups_key_lets_the_service_in(aws: Aws) -> None:
     with pytest.raises(ClientError, match="not allowed to be used with Arn"):
         logs.create_log_group(logGroupName=f"{group}-other", kmsKeyId=key)
     assert key_of(logs, f"{group}-other") is None
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    event = {"timestamp": int(time.time() * 1000), "message": "stored under the key"}
+    logs.put_log_events(logGroupName=group, logStreamName="s", logEvents=[event])
     logs.disassociate_kms_key(logGroupName=group)
     assert key_of(logs, group) is None
+    reads = (
+        lambda: logs.get_log_events(logGroupName=group, logStreamName="s")["events"],
+        lambda: logs.filter_log_events(logGroupName=group)["events"],
+    )
+    for change, is_read in ((kms.disable_key, False), (kms.enable_key, True)):
+        change(KeyId=key)
+        for read in reads:
+            if is_read:
+                assert [one["message"] for one in read()] == ["stored under the key"]
+            else:
+                with pytest.raises(ClientError, match=refused):
+                    read()
 
 
 def key_of(logs: Any, name: str) -> str | None:
