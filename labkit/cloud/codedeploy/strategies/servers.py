@@ -137,7 +137,11 @@ class Servers(Strategy):
         walk: Callable[[Target], None],
         every: list[Target],
     ) -> None:
-        """Walk some targets; how many have failed is counted among `every`."""
+        """Walk some targets; how many have failed is counted among `every`.
+
+        What has failed is out of service as what is being deployed to is: both count against the minimum.
+        AWS page: "Instance health", Minimum healthy instances and deployments.
+        """
         waiting, failures = list(targets), sum(one.status == "Failed" for one in every)
         running: set[Future[None]] = set()
         with threads.workers(at_a_time, self.deployment.id) as pool:
@@ -147,7 +151,8 @@ class Servers(Strategy):
                     for target in waiting:
                         self.end(target, "Skipped")
                     waiting.clear()
-                while waiting and len(running) < at_a_time:
+                room = min(at_a_time, len(every) - failures - minimum) if failures else at_a_time
+                while waiting and len(running) < room:
                     running.add(pool.submit(walk, waiting.pop(0)))
                 if running:
                     done, running = wait(running, return_when=FIRST_COMPLETED)
