@@ -96,11 +96,12 @@ def hand_in(course: Path, student: str, name: str) -> float:
 @pytest.mark.parametrize(
     "names",
     [
-        pytest.param(("close_the_bucket",), marks=pytest.mark.slow, id="one"),
+        pytest.param(
+            ("close_the_bucket",), marks=[pytest.mark.slow, pytest.mark.timeout(900)], id="one"
+        ),
         pytest.param(NAMES, marks=[pytest.mark.long, pytest.mark.timeout(7200)], id="all"),
     ],
 )
-@pytest.mark.timeout(900)
 def test_four_students_hand_in(
     names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,6 +121,8 @@ class Outcome:
         if not failed:
             return "read observe.lifecycle_events(lab, deployment)"
         said = f"{failed['event']} says: {failed['message']}"
+        if "failed to close" in failed["message"]:
+            return f"{said}. The script ends, and the service keeps its outputs: give it outputs of its own"
         if "failed to complete" not in failed["message"]:
             return said
         if self.listened:

@@ -45,10 +45,18 @@ def prepare(lab: Lab, facts: Facts) -> None:
     lab.client("iam").put_role_policy(
         RoleName=lab.role("codedeploy"), PolicyName="alarms", PolicyDocument=roles.document(look)
     )
+    _terminate_beyond(lab, int(facts["hosts"]))
     deploy.create_instances(lab, int(facts["hosts"]))
     deploy.create_application(lab)
     deploy.create_deployment_group(lab)
     alarms.prepare(lab, facts["alarm"], "Fleet")
+
+
+def _terminate_beyond(lab: Lab, count: int) -> None:
+    """Another variant may have left more hosts than this one has."""
+    more = [one["InstanceId"] for one in deploy.instances(lab)[count:]]
+    if more:
+        lab.client("ec2").terminate_instances(InstanceIds=more)
 
 
 @dataclass(frozen=True)
