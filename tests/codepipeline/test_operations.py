@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.codepipeline.test_sources import Account, Server, action, names
 from tests.roles import create_role
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +39,61 @@ def test_a_revision_put_by_hand_starts_an_execution_once(account: Account, serve
     assert source["currentRevision"]["revisionId"] == server.git("rev-parse", "HEAD")
     with pytest.raises(ClientError, match="ActionNotFoundException"):
         account.api.put_action_revision(**{**put, "actionName": "None"}, actionRevision=revision)
+
+
+def test_a_deleted_custom_action_type_comes_back_as_it_was_only(account: Account) -> None:
+    # "DeleteCustomActionType": restored by the same definition, else a version that was never used
+    counts = {"minimumCount": 0, "maximumCount": 1}
+    name = {"category": "Test", "provider": f"t-{uuid4().hex[:6]}", "version": "1"}
+    given = {**name, "inputArtifactDetails": counts, "outputArtifactDetails": counts}
+    kind = account.api.create_custom_action_type(**given)["actionType"]["id"]
+    account.api.delete_custom_action_type(**name)
+    with pytest.raises(ClientError, match="ActionTypeNotFoundException"):
+        account.api.poll_for_jobs(actionTypeId=kind)
+    other = {**given, "outputArtifactDetails": {"minimumCount": 1, "maximumCount": 1}}
+    with pytest.raises(ClientError, match="cannot be used again"):
+        account.api.create_custom_action_type(**other)
+    account.api.create_custom_action_type(**given)
+    assert account.api.poll_for_jobs(actionTypeId=kind)["jobs"] == []
+    with pytest.raises(ClientError, match="already exists"):
+        account.api.create_custom_action_type(**given)
+
+
+def test_a_jobs_credentials_are_good_for_the_artifacts_and_for_nothing_else(
+    account: Account, server: Server
+) -> None:
+    # "PollForJobs": temporary credentials for the S3 bucket used to store artifacts
+    counts = {"minimumCount": 1, "maximumCount": 1}
+    kind = account.api.create_custom_action_type(
+        category="Build", provider=f"t-{uuid4().hex[:6]}", version="1",
+        inputArtifactDetails=counts, outputArtifactDetails=counts,
+    )["actionType"]["id"]  # fmt: skip
+    step = {
+        **action("Build", "", "Work", {}, inputs=["Code"], outputs=["Out"]),
+        "actionTypeId": kind,
+    }
+    source = account.source(account.connection(server), server)
+    pipeline = account.pipeline(source, {"name": "Work", "actions": [step]})
+    [job] = eventually(lambda: account.api.poll_for_jobs(actionTypeId=kind)["jobs"], what="a job")
+    keys = job["data"]["artifactCredentials"]
+    worker = boto3.Session(keys["accessKeyId"], keys["secretAccessKey"], keys["sessionToken"])
+
+    def client(service: str) -> Any:
+        return worker.client(service, "us-east-1", endpoint_url=account.aws.endpoint_url)
+
+    places = [job["data"][f"{kind}Artifacts"][0]["location"]["s3Location"] for kind in ("input", "output")]  # fmt: skip
+    body = client("s3").get_object(Bucket=places[0]["bucketName"], Key=places[0]["objectKey"])
+    assert "README.md" in names(body["Body"].read())
+    client("s3").put_object(
+        Bucket=places[1]["bucketName"], Key=places[1]["objectKey"], Body=b"made"
+    )
+    for service, call, given in (
+        ("s3", "list_buckets", {}),
+        ("codestar-connections", "list_connections", {}),
+        ("codepipeline", "stop_pipeline_execution", {"pipelineName": pipeline, "pipelineExecutionId": str(uuid4())}),
+    ):  # fmt: skip
+        with pytest.raises(ClientError, match="AccessDenied"):
+            getattr(client(service), call)(**given)
 
 
 def test_targets_of_a_deploy_action(account: Account, server: Server) -> None:

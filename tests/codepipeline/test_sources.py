@@ -291,6 +291,22 @@ def test_polling_starts_an_execution_for_a_new_commit(account: Account, server: 
         lambda: len(account.runs(pipeline)) == 2 and account.runs(pipeline), what="polled"
     )
     assert runs[0]["trigger"]["triggerType"] == "PollForSourceChanges"
+    # a pipeline of the same name that is made later has its own eyes: its first execution is the last
+    declared = account.api.get_pipeline(name=pipeline)["pipeline"]
+    account.api.delete_pipeline(name=pipeline)
+    server.push({"more": "2"}, "third")
+    push()
+    account.api.create_pipeline(pipeline=declared)
+    account.action_run(pipeline, "Shop")
+    commit = server.push({"more": "3"}, "fourth")
+    push()
+
+    def fetched() -> list[str]:
+        return [one["revisionId"] for run in account.runs(pipeline) for one in run.get("sourceRevisions", [])]  # fmt: skip
+
+    eventually(lambda: commit in fetched(), what="polled again")
+    triggers = [run["trigger"]["triggerType"] for run in account.runs(pipeline)]
+    assert triggers == ["PollForSourceChanges", "CreatePipeline"]
 
 
 def test_a_push_to_the_branch_behind_a_connection_starts_an_execution(

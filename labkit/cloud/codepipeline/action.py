@@ -43,13 +43,16 @@ class ActionFailed(Exception):
         self.code, self.message = code, message
 
 
-def assume_own(session: Session, role_arn: str, own: str, pipeline: str) -> Session:
+def assume_own(
+    session: Session, role_arn: str, own: str, pipeline: str, policy: str | None = None
+) -> Session:
     """Assume an action's own role from the pipeline's.
 
     Args:
         session: of the pipeline's role, whose ARN is `role_arn`.
         own: the action's role.
         pipeline: the ARN of the pipeline.
+        policy: a session policy.
 
     Raises:
         ActionFailed: PermissionError, the one may not assume or the other does not trust.
@@ -57,7 +60,7 @@ def assume_own(session: Session, role_arn: str, own: str, pipeline: str) -> Sess
     AWS page: "Create a pipeline that uses resources from another AWS account".
     """
     try:
-        return clients.chain_role(session, own, SESSION, pipeline)
+        return clients.chain_role(session, own, SESSION, pipeline, policy)
     except ClientError as error:
         told = f"{role_arn} is not authorized to perform AssumeRole on role {own}"
         raise ActionFailed("PermissionError", told) from error
@@ -130,6 +133,28 @@ class Action:
                 self._own = assume_own(session, declared, own, self.pipeline.arn)
             session = self._own
         return session if session.region == self.region else session.in_region(self.region)
+
+    @property
+    def worker_session(self) -> Session:
+        """The same role, limited to the artifacts: what a job worker is given.
+
+        AWS page: "PollForJobs", temporary credentials for the S3 bucket used to store artifacts.
+        """
+        bucket = f"arn:aws:s3:::{self.store['location']}"
+        statements = [
+            {"Effect": "Allow", "Action": "s3:*", "Resource": [bucket, f"{bucket}/*"]},
+            {"Effect": "Allow", "Action": "kms:*", "Resource": "*"},
+        ]
+        policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        declared, arn = self.execution.declaration["roleArn"], self.pipeline.arn
+        if own := self.declaration.get("roleArn"):
+            role = clients.assume_role(
+                CODEPIPELINE, declared, SESSION, self.pipeline.region, source_arn=arn
+            )
+            return assume_own(role, declared, own, arn, policy)
+        return clients.assume_role(
+            CODEPIPELINE, declared, SESSION, self.region, source_arn=arn, policy=policy
+        )
 
     @property
     def region(self) -> str:

@@ -273,7 +273,7 @@ def job_data(job: Job, *, context: bool = True) -> dict[str, Any]:
     AWS page: "JobData".
     """
     action = job.action
-    session = action.session
+    session = action.worker_session
     data: dict[str, Any] = {
         "actionTypeId": job.type_id,
         "actionConfiguration": {"configuration": action.configuration},

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,6 +38,7 @@ _NEAR = ("", "localhost", "127.0.0.1", "::1")
 _lock = threading.Lock()
 _looks = False
 Declared = dict[str, Any]
+_Key = tuple[str, str, datetime]
 
 
 def needed(declaration: Declared) -> bool:
@@ -65,9 +67,9 @@ class _Watch:
     """What was seen last, by pipeline and action, or by connection and repository."""
 
     def __init__(self) -> None:
-        self.seen: dict[tuple[str, str], str] = {}
+        self.seen: dict[_Key, str] = {}
         self.references: dict[tuple[str, str], dict[str, str]] = {}
-        self.counts: dict[tuple[str, str], int] = {}
+        self.counts: dict[_Key, int] = {}
         self.asked: dict[str, float] = {}
 
     def look(self) -> None:
@@ -96,7 +98,7 @@ class _Watch:
             logger.exception("%s/%s", pipeline.name, action["name"])
 
     def _codecommit(self, pipeline: Pipeline, action: Declared) -> None:
-        given, key = action["configuration"], (pipeline.arn, action["name"])
+        given, key = action["configuration"], _key(pipeline, action)
         name = given["RepositoryName"]
         count = bus.changes.count(f"codecommit/{pipeline.account_id}/{pipeline.region}/{name}")
         if self.counts.get(key) == count:
@@ -124,7 +126,7 @@ class _Watch:
 
     def _newest(self, pipeline: Pipeline, action: Declared, revision: str) -> None:
         """Start an execution if the source has another revision than at the last look."""
-        key = (pipeline.arn, action["name"])
+        key = _key(pipeline, action)
         before = self.seen.get(key, _fetched(pipeline, action))
         self.seen[key] = revision
         if before not in (None, revision):
@@ -160,6 +162,11 @@ class _Watch:
             return False
         self.asked[what] = time.monotonic()
         return True
+
+
+def _key(pipeline: Pipeline, action: Declared) -> _Key:
+    """An action of one pipeline: another of the same name, made later, has seen nothing yet."""
+    return pipeline.arn, action["name"], pipeline.created
 
 
 def _pipelines() -> Iterator[Pipeline]:

@@ -122,7 +122,7 @@ class Session:
         return {name: value for name, value in found.items() if value}
 
 
-_Key = tuple[str, str, str, str | None, object]
+_Key = tuple[str, str, str, str | None, object, str | None]
 _sessions: dict[_Key, Session] = {}
 
 
@@ -134,6 +134,7 @@ def assume_role(
     source_arn: str | None = None,
     *,
     valid_for: float = _VALID_FOR_SECONDS,
+    policy: str | None = None,
 ) -> Session:
     """Act as `role_arn`, as the service principal `service` (`codebuild.amazonaws.com`) may.
 
@@ -142,6 +143,7 @@ def assume_role(
         source_arn: the resource on whose behalf the service acts.
         valid_for: how many seconds the credentials have to last at least, up to an hour less five
             minutes.
+        policy: a session policy, which leaves less than the role may do.
 
     Raises:
         botocore.exceptions.ClientError: `AccessDenied`, the role is not there or does not trust
@@ -149,14 +151,18 @@ def assume_role(
 
     AWS page: "AssumeRole" in the STS API Reference.
     """
-    key = (service, role_arn, session_name, source_arn, identity.trust(role_arn))
+    key = (service, role_arn, session_name, source_arn, identity.trust(role_arn), policy)
     if known := _kept(key, valid_for):
         return known
     account_id = (role_arn.split(":") + [""] * 5)[4]
     sts = as_service(service, region, account_id).client("sts")
+    limit = {"Policy": policy} if policy else {}
     with on_behalf_of(source_arn):
         answer = sts.assume_role(
-            RoleArn=role_arn, RoleSessionName=session_name, DurationSeconds=LIFETIME_SECONDS
+            RoleArn=role_arn,
+            RoleSessionName=session_name,
+            DurationSeconds=LIFETIME_SECONDS,
+            **limit,
         )["Credentials"]
     identity.remember_session(answer["AccessKeyId"], service, source_arn)
     session = Session(
@@ -202,14 +208,24 @@ def _keep(key: _Key, session: Session) -> Session:
 
 
 def chain_role(
-    session: Session, role_arn: str, session_name: str, source_arn: str | None
+    session: Session,
+    role_arn: str,
+    session_name: str,
+    source_arn: str | None,
+    policy: str | None = None,
 ) -> Session:
     """Act as `role_arn`, assumed anew from the role that `session` acts as; for an hour at most.
+
+    Args:
+        policy: a session policy, which leaves less than the role may do.
 
     Raises:
         botocore.exceptions.ClientError: `AccessDenied`.
     """
-    answer = session.client("sts").assume_role(RoleArn=role_arn, RoleSessionName=session_name)
+    limit = {"Policy": policy} if policy else {}
+    answer = session.client("sts").assume_role(
+        RoleArn=role_arn, RoleSessionName=session_name, **limit
+    )
     keys = answer["Credentials"]
     parent = identity.find(session.access_key_id)
     if parent is not None and parent.invoked_by:
@@ -222,7 +238,7 @@ def chain_role(
 def as_service(service: str, region: str, account_id: str | None = None) -> Session:
     """Act as the service principal itself, in an account: in the lab's, unless told otherwise."""
     account_id = account_id or runtime.current().account_id
-    key = (service, account_id, "", region, None)
+    key = (service, account_id, "", region, None, None)
     with _lock:
         if key not in _sessions:
             own = identity.service_principal(service, account_id)

@@ -57,9 +57,7 @@ class ActionTypes(Operations):
         known = self.registry.action_types
         if key in known and not known[key].get("deleted"):
             invalid(f"The custom action type {_name(type_id)} already exists")
-        if key in known:
-            invalid(f"The version {version} of a deleted custom action type cannot be used again")
-        if len(known) >= MAX_CUSTOM_TYPES:
+        if key not in known and len(known) >= MAX_CUSTOM_TYPES:
             raise AWSError(
                 "LimitExceededException",
                 f"The account has reached the limit of {MAX_CUSTOM_TYPES} custom action types",
@@ -83,6 +81,9 @@ class ActionTypes(Operations):
             "properties": properties,
             "settings": settings,
         }
+        # AWS page: "DeleteCustomActionType": the same definition restores what was deleted
+        if key in known and {**row, "deleted": True} != known[key]:
+            invalid(f"The version {version} of a deleted custom action type cannot be used again")
         known[key] = row
         self.registry.tags[self.arn(f"actiontype:{_name(type_id)}")] = tag_map(tags)
         return {"actionType": _action_type(row), "tags": tags or []}
