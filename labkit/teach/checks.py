@@ -23,6 +23,7 @@ from labkit.teach.gate_checks import environments
 from labkit.teach.hook_checks import hooks
 from labkit.teach.privilege_checks import least_privilege
 from labkit.teach.protection_checks import protection
+from labkit.teach.reach_checks import reach
 from labkit.teach.result import Result, line
 from labkit.teach.role_checks import roles
 from labkit.teach.strategy_checks import strategies
@@ -39,6 +40,7 @@ __all__ = [
     "least_privilege",
     "pipeline",
     "protection",
+    "reach",
     "release",
     "roles",
     "source",

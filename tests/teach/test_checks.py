@@ -48,6 +48,7 @@ def lab(lab_environment: Aws, request: pytest.FixtureRequest) -> Lab:
         "accounts",
         "protection",
         "functions",
+        "reach",
     ],
 )
 def test_nothing_holds_in_an_empty_aws(lab: Lab, piece: str) -> None:

@@ -33,6 +33,7 @@ LESSONS = {
     "13": "accounts",
     "14": "protection",
     "15": "functions",
+    "16": "reach",
 }
 
 
