@@ -92,6 +92,42 @@ def test_a_launched_instance_gets_the_revision_before_traffic(fleet: Any, scaled
     assert {scaled.get() for _ in range(6)} == {(200, "1")}
 
 
+def test_an_instance_launched_in_mid_deployment_gets_the_old_revision_and_then_the_new(
+    fleet: Any, scaled: Scaled
+) -> None:
+    # "Integrating CodeDeploy with Amazon EC2 Auto Scaling": outdatedInstancesStrategy UPDATE
+    [old] = scaled.states()
+    group = scaled.scaled_group()
+    one, two = release("1"), release("2")
+    two["start.sh"] = two["check.sh"] = 'until [ -f "$HOST_ROOT/go" ]; do sleep 0.1; done\n'
+    first = fleet.deploy(group, one)
+    second = fleet.start(group, two)
+    fleet.wait_for_event(second, old, "ApplicationStart")
+    scaled.scale(2)
+    [new] = set(scaled.states()) - {old}
+    eventually(lambda: scaled.states()[new] == "InService")
+    assert fleet.get(second)["status"] == "InProgress"
+    for host in (old, new):
+        fleet.path(host, "/go").touch()
+
+    def told() -> list[tuple[str, str, bool]]:
+        ids = fleet.codedeploy.list_deployments(
+            applicationName=fleet.application, deploymentGroupName=group
+        )["deployments"]
+        found = [fleet.get(one) for one in reversed(ids)]
+        return [
+            (one["creator"], one["status"], one["revision"] == first["revision"]) for one in found
+        ]
+
+    expected = [
+        ("user", "Succeeded", True),
+        ("user", "Succeeded", False),
+        ("autoscaling", "Succeeded", True),
+        ("CodeDeployAutoUpdate", "Succeeded", False),
+    ]
+    eventually(told, enough=lambda now: now == expected, what="the new host is brought up to date")
+
+
 def test_blue_green_copies_the_group(fleet: Any, scaled: Scaled) -> None:
     # "GreenFleetProvisioningOption" in the CodeDeploy API Reference
     options = {

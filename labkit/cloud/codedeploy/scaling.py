@@ -15,6 +15,7 @@ from typing import Any
 
 from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup
 
+from labkit.cloud import bus
 from labkit.cloud.codedeploy import deployment as engine
 from labkit.cloud.codedeploy.models import Deployment, Group, codedeploy_backends
 from labkit.cloud.codedeploy.strategies.servers import scaling_groups
@@ -23,6 +24,7 @@ from labkit.cloud.shared import threads
 logger = logging.getLogger(__name__)
 
 WAITING, IN_SERVICE = "Pending:Wait", "InService"
+_LOOK_AGAIN_SECONDS = 30.0
 MOST_TRIES = 3  # launches in place of instances that could not be deployed to
 
 
@@ -75,25 +77,36 @@ def _deploying_to(scaling: Any) -> list[Group]:
 
 
 def _bring_in(scaling: Any, group: Group, made: list[Any], tries: int) -> None:
-    """Deploy to launched instances, and let them in or out."""
+    """Deploy to launched instances, let them in or out, and bring those up to date that are in."""
     done = _deploy(scaling, group, made, "autoscaling")
-    updates = group.declared.get("outdatedInstancesStrategy", "UPDATE") != "IGNORE"
-    if updates and group.target_revision != done.revision:
-        # the group got another revision meanwhile
-        done = _deploy(scaling, group, made, "CodeDeployAutoUpdate")
-    bad = []
-    for state in made:
-        target = done.targets.get(state.instance.id)
-        if target is not None and target.status == "Succeeded":
-            state.lifecycle_state = IN_SERVICE
-        else:
-            bad.append(state)
-    if bad:
+    good = [one for one in made if _succeeded(done, one)]
+    for state in good:
+        state.lifecycle_state = IN_SERVICE
+    if len(good) < len(made):
+        bad = [one for one in made if one not in good]
         _let_out(scaling, bad, tries, "could not be deployed to")
     else:
         scaling.labkit_tries = 0
     backend: Any = scaling.autoscaling_backend
     backend.update_attached_target_groups(scaling.name)
+    _wait_for_own(group)
+    updates = group.declared.get("outdatedInstancesStrategy", "UPDATE") != "IGNORE"
+    if good and updates and group.target_revision != done.revision:
+        # the group got another revision meanwhile
+        _deploy(scaling, group, good, "CodeDeployAutoUpdate")
+
+
+def _succeeded(deployment: Deployment, state: Any) -> bool:
+    target = deployment.targets.get(state.instance.id)
+    return target is not None and target.status == "Succeeded"
+
+
+def _wait_for_own(group: Group) -> None:
+    """Wait until what the group itself deploys is over, and the rollback that may follow."""
+    while active := group.active:
+        seen = bus.changes.count(active)
+        if group.active == active:
+            bus.changes.wait(active, seen, _LOOK_AGAIN_SECONDS)
 
 
 def _let_out(scaling: Any, bad: list[Any], tries: int, why: object) -> None:
