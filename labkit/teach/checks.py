@@ -21,6 +21,7 @@ from labkit.teach.depth_checks import build_in_depth
 from labkit.teach.function_checks import functions
 from labkit.teach.gate_checks import environments
 from labkit.teach.hook_checks import hooks
+from labkit.teach.host_checks import hosts
 from labkit.teach.privilege_checks import least_privilege
 from labkit.teach.protection_checks import protection
 from labkit.teach.reach_checks import reach
@@ -37,6 +38,7 @@ __all__ = [
     "environments",
     "functions",
     "hooks",
+    "hosts",
     "least_privilege",
     "pipeline",
     "protection",

@@ -49,6 +49,7 @@ def lab(lab_environment: Aws, request: pytest.FixtureRequest) -> Lab:
         "protection",
         "functions",
         "reach",
+        "hosts",
     ],
 )
 def test_nothing_holds_in_an_empty_aws(lab: Lab, piece: str) -> None:

@@ -34,6 +34,7 @@ LESSONS = {
     "14": "protection",
     "15": "functions",
     "16": "reach",
+    "17": "hosts",
 }
 
 
