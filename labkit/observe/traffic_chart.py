@@ -1,7 +1,12 @@
-"""What the users of a site got, second by second, and where the load balancer sent them meanwhile."""
+"""What the users of a site got, second by second, and where the load balancer sent them meanwhile.
+
+Versions differ in colour and in texture, so that they are told apart on grey paper too. A texture is made of
+the few gradients that JupyterLab leaves in a notebook which is not trusted; an error is hollow.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from html import escape
@@ -10,12 +15,24 @@ from typing import Any
 import pandas as pd
 
 from labkit import colours
-from labkit.observe.charts import Chart, empty, heading, legend
+from labkit.observe.charts import Chart, empty, heading
 from labkit.observe.traffic import ERROR, USERS, traffic_summary
 
 BIN_SECONDS = 0.25
 _HEIGHT, _SHARE_HEIGHT = 170, 34  # pixels
-_TICKS = 8  # at most
+_TICKS, _LINES = 8, 5  # on the axes of time and of requests, at most
+_ABOVE = 20  # pixels, for the numbers of the moments
+_LEFT = "margin-left:3em"  # for the labels of the axis of requests
+_STRIPES = "linear-gradient({},#ffffff 25%,transparent 25%,transparent 50%,#ffffff 50%,#ffffff 75%,transparent 75%)"
+_LINE = "linear-gradient({},#ffffff 2px,transparent 2px)"
+_TEXTURES = (
+    "",
+    _STRIPES.format("45deg"),
+    _LINE.format("180deg"),
+    _LINE.format("90deg"),
+    _STRIPES.format("135deg"),
+)
+_DOTS = "radial-gradient(#ffffff 25%,transparent 25%)"  # the bad version's
 
 
 def chart_traffic(
@@ -41,9 +58,13 @@ def chart_traffic(
     counts = _counts(requests, zero)
     whole = len(counts) * BIN_SECONDS
     said = [f"{name} at {at:.1f} s" for name, at in seconds.items()]
-    parts = [_columns(counts), _ticks(whole), _marks(seconds, whole)]
-    picture = f'<div style="position:relative;padding-top:20px">{"".join(parts)}</div>'
-    below = _named(seconds) + legend({_told_version(one): _colour(one, counts) for one in counts})
+    lines = _lines(counts.sum(axis=1).max())
+    parts = [_axis(lines), _columns(counts, lines[-1]), _ticks(whole), _marks(seconds, whole)]
+    picture = (
+        f'<small>requests a second</small><div style="position:relative;{_LEFT};padding-top:{_ABOVE}px">'
+        f"{''.join(parts)}</div>"
+    )
+    below = _named(seconds) + _legend(counts)
     if weights is not None and not weights.empty:
         below += _strips(weights, zero, len(counts))
         said.append(f"the last shares: {_shares(weights.iloc[-1])}")
@@ -52,8 +73,7 @@ def chart_traffic(
         f"{summary['requests']} requests, {summary['failed %']} % failed, "
         f"{summary.iloc[-1]} of {USERS} users saw an error"
     )
-    unit = f"requests a second, up to {counts.sum(axis=1).max():.0f}; below, seconds"
-    html = heading(title, unit) + picture + below
+    html = heading(title, "to the right, seconds") + picture + below
     return Chart(html, f"{title}: {'; '.join([total, *said])}.")
 
 
@@ -66,32 +86,68 @@ def _counts(requests: pd.DataFrame, zero: pd.Timestamp) -> pd.DataFrame:
     return counts[[*versions, *([ERROR] if ERROR in counts else [])]]
 
 
-def _colour(version: str, counts: pd.DataFrame) -> str:
+def _fill(version: str, counts: pd.DataFrame) -> str:
+    """How what a version answered is drawn, as CSS."""
     if version == ERROR:
-        return colours.BAD
+        return f"box-shadow:inset 0 0 0 2px {colours.BAD}"
     if version.startswith("bad"):
-        return colours.BAD_VERSION
+        return _textured(colours.BAD_VERSION, _DOTS)
     good = [one for one in counts if one != ERROR and not one.startswith("bad")]
-    return colours.of_kind(good.index(version))
+    number = good.index(version)
+    return _textured(colours.of_kind(number), _TEXTURES[number % len(_TEXTURES)])
+
+
+def _textured(colour: str, texture: str) -> str:
+    ground = f"background-color:{colour}"
+    return f"{ground};background-image:{texture};background-size:8px 8px" if texture else ground
 
 
 def _told_version(version: str) -> str:
     return "error" if version == ERROR else f"version {version}"
 
 
-def _columns(counts: pd.DataFrame) -> str:
-    highest = counts.sum(axis=1).max()
+def _legend(counts: pd.DataFrame) -> str:
+    shown = "".join(
+        '<span><span style="display:inline-block;width:26px;height:14px;margin-right:5px;'
+        f'vertical-align:middle;{_fill(one, counts)}"></span>{escape(_told_version(one))}</span>'
+        for one in counts
+    )
+    return f'<div style="display:flex;flex-wrap:wrap;gap:2px 16px;margin-top:6px">{shown}</div>'
+
+
+def _lines(highest: float) -> list[int]:
+    """Where the axis of requests has its lines: round numbers, the last at or above the highest column."""
+    sizes = (one * 10**power for power in range(9) for one in (1, 2, 5))
+    step = next(one for one in sizes if highest / one <= _LINES)
+    return [step * number for number in range(1, max(math.ceil(highest / step), 1) + 1)]
+
+
+def _axis(lines: list[int]) -> str:
+    """A line and its number for each; 0 at the bottom."""
+    places = {line: _ABOVE + _HEIGHT * (1 - line / lines[-1]) for line in [0, *lines]}
+    drawn = "".join(
+        f'<div style="position:absolute;left:0;right:0;top:{top:.0f}px;border-top:1px dotted"></div>'
+        for line, top in places.items()
+        if line
+    )
+    return drawn + "".join(
+        f'<span style="position:absolute;right:100%;top:{top - 9:.0f}px;padding-right:6px;'
+        f'font-size:12px">{line}</span>'
+        for line, top in places.items()
+    )
+
+
+def _columns(counts: pd.DataFrame, top: int) -> str:
     columns = []
     for _, row in counts.iterrows():
         boxes = "".join(
-            f'<div style="height:{_HEIGHT * row[one] / highest:.1f}px;'
-            f'background:{_colour(one, counts)}"></div>'
+            f'<div style="height:{_HEIGHT * row[one] / top:.1f}px;{_fill(one, counts)}"></div>'
             for one in reversed(counts.columns)
             if row[one]
         )
         columns.append(f'<div style="flex:1 1 0">{boxes}</div>')
     return (
-        f'<div style="display:flex;align-items:flex-end;height:{_HEIGHT}px;'
+        f'<div style="position:relative;display:flex;align-items:flex-end;height:{_HEIGHT}px;'
         f'border-bottom:1px solid">{"".join(columns)}</div>'
     )
 
@@ -101,16 +157,17 @@ def _ticks(whole: float) -> str:
     labels = "".join(
         f'<span style="position:absolute;left:{100 * at / whole:.2f}%">{at}</span>'
         for at in range(0, int(whole) + 1, step)
-        if at / whole < 0.98
+        if at / whole < 0.96
     )
-    return f'<div style="position:relative;height:20px;font-size:12px">{labels}</div>'
+    unit = '<span style="position:absolute;right:0">s</span>'
+    return f'<div style="position:relative;height:20px;font-size:12px">{labels}{unit}</div>'
 
 
 def _marks(seconds: Mapping[str, float], whole: float) -> str:
     """A numbered line for each moment; those too close together take turns."""
     lines = "".join(
         f'<div style="position:absolute;left:{min(max(100 * at / whole, 0), 99.5):.2f}%;top:0;'
-        f'height:{_HEIGHT + 20}px;border-left:2px dashed"><span style="position:relative;top:0;'
+        f'height:{_HEIGHT + _ABOVE}px;border-left:2px dashed"><span style="position:relative;top:0;'
         f'left:{2 if number % 2 else -16}px;font-size:13px;font-weight:bold">{number}</span></div>'
         for number, at in enumerate(seconds.values(), start=1)
     )
@@ -144,8 +201,8 @@ def _strip(name: str, shares: list[float], last: list[int]) -> str:
     )
     told = " → ".join(f"{one:.0f}" for one in _changes(shares))
     return (
-        f'<div style="margin-top:6px">{escape(name)}: {told} %</div>'
-        f'<div style="display:flex;align-items:flex-end;height:{_SHARE_HEIGHT}px;'
+        f'<div style="margin-top:6px;{_LEFT}">{escape(name)}: {told} %</div>'
+        f'<div style="{_LEFT};display:flex;align-items:flex-end;height:{_SHARE_HEIGHT}px;'
         f'border-bottom:1px solid">{columns}</div>'
     )
 

@@ -127,13 +127,46 @@ def test_what_failed_has_one_colour_in_all_charts_and_nothing_else_has_it() -> N
         assert colours.BAD not in chart.html and colours.GOOD not in chart.html
 
 
+def looks(*versions: str) -> dict[str, str]:
+    """How each version is drawn, as the legend of requests to them has it."""
+    rows = [
+        (START + timedelta(seconds=number / 10), 200, version, 0.01, number)
+        for number, version in enumerate(versions)
+    ]
+    frame = pd.DataFrame(rows, columns=["at", "status", "version", "seconds", "user"])
+    legend = r'middle;([^"]*)"></span>(?:version )?(\w+)'
+    return {name: look for look, name in re.findall(legend, chart_traffic(frame).html)}
+
+
 def test_a_bad_version_looks_alike_whichever_versions_there_are() -> None:
-    at = [START + timedelta(seconds=number / 10) for number in range(4)]
-    for others in (["1", "2", "3"], ["9", "9", "9"]):
-        rows = [(at[n], 200, v, 0.01, n) for n, v in enumerate(["bad", *others])]
-        frame = pd.DataFrame(rows, columns=["at", "status", "version", "seconds", "user"])
-        html = chart_traffic(frame).html
-        assert f'background:{colours.BAD_VERSION}"></span>version bad' in html
+    look = looks("bad", "1", "2", "3")["bad"]
+    assert colours.BAD_VERSION in look
+    assert looks("bad", "9", "9", "9")["bad"] == look
+
+
+def test_versions_are_told_apart_without_colour() -> None:
+    drawn = looks("1", "2", "3", "4", "5", "bad", "error")
+    grey = {re.sub("#[0-9a-f]{6}", "", look) for look in drawn.values()}
+    assert len(drawn) == len(grey) == 7
+
+
+@pytest.mark.parametrize(
+    ("a_second", "lines"),
+    [
+        (4, [1, 2, 3, 4]),
+        (12, [5, 10, 15]),
+        (40, [10, 20, 30, 40]),
+        (404, [100, 200, 300, 400, 500]),
+    ],
+)
+def test_the_axis_of_requests_has_round_numbers_and_a_unit(a_second: int, lines: list[int]) -> None:
+    rows = [(START, 200, "1", 0.01, number) for number in range(a_second // 4)]
+    html = chart_traffic(
+        pd.DataFrame(rows, columns=["at", "status", "version", "seconds", "user"])
+    ).html
+    assert "requests a second" in html
+    labels = re.findall(r"right:100%[^>]*>(\d+)<", html)
+    assert [int(label) for label in labels] == [0, *lines]
 
 
 def test_in_a_notebook_it_has_an_alternative_text_and_a_line_below() -> None:
