@@ -28,6 +28,7 @@ from labkit import colours
 from labkit.lab import Lab
 from labkit.observe.charts import Chart, Row, Segment, bars, empty
 from labkit.observe.waiting import poll_seconds
+from labkit.watched import GaveUp, waiting
 
 USED, REFUSED, NEVER, UNSEEN = "used", "refused", "never used", "leaves no event"
 _STATES = [USED, REFUSED, NEVER, UNSEEN]
@@ -131,15 +132,19 @@ def wait_for_delivery(lab: Lab, trail: str, timeout: float = 1800.0) -> None:
     """
     cloudtrail = lab.client("cloudtrail")
     asked, deadline = datetime.now(UTC).replace(microsecond=0), time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        status = cloudtrail.get_trail_status(Name=trail)
-        since = asked if status["IsLogging"] else status["StopLoggingTime"]
-        if "LatestDeliveryTime" in status and status["LatestDeliveryTime"] >= since:
-            return
-        time.sleep(poll_seconds(lab))
-    raise TimeoutError(
-        f"{trail} has not delivered: {status.get('LatestDeliveryError', 'no error')}"
-    )
+    with waiting(f"the trail {trail} to deliver its files", timeout) as wait:
+        while True:
+            status = cloudtrail.get_trail_status(Name=trail)
+            since = asked if status["IsLogging"] else status["StopLoggingTime"]
+            if "LatestDeliveryTime" in status and status["LatestDeliveryTime"] >= since:
+                return
+            wait.state = status.get("LatestDeliveryError") or "nothing yet"
+            if time.monotonic() > deadline:
+                raise GaveUp(
+                    f"The trail {trail} has not delivered after {timeout:.0f} s: {wait.state}. "
+                    "Look at the policy of its bucket, and run the cell that makes the trail again."
+                )
+            time.sleep(poll_seconds(lab))
 
 
 def granted(lab: Lab, role: str) -> pd.DataFrame:

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from labkit.lab import Lab
-from labkit.markup import Sentence
 from labkit.missing import NotThere, says_what_is_missing
 from labkit.observe.snapshot import Snapshot, snapshot
-from labkit.watched import waiting
+from labkit.watched import GaveUp, waiting
 
 TIMEOUT_SECONDS = 600.0
 HOPELESS_SECONDS = 60.0  # how long what only a person can change is waited for
@@ -216,10 +215,6 @@ _WHAT_TO_DO = (
     "Remove what holds it up, or run this lesson again from its first cells: they bring the lab into the "
     "state that it needs. `show.pipeline(lab)` shows where the last execution stands."
 )
-
-
-class GaveUp(Sentence, TimeoutError):
-    """What was waited for has not come; the message says where it stands, and what to do."""
 
 
 def poll_seconds(lab: Lab) -> float:

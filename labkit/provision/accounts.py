@@ -23,13 +23,14 @@ from labkit.lab import Lab, tag_list
 from labkit.provision import deploy, pipeline, roles
 from labkit.provision.aws import created, found, missing_is_fine
 from labkit.provision.roles import Statement, allow, document
+from labkit.watched import GaveUp, waiting
 
 ACCOUNTS = ("dev", "staging", "production")
 ACCESS_ROLE = "OrganizationAccountAccessRole"
 RELEASE = "release"
 SHARED = "labkit-shared"  # the policies of roles that reach into the account of the tools
 USE_KEY = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]  # fmt: skip
-_POLL_SECONDS = 5
+_POLL_SECONDS, _CREATE_SECONDS = 5, 900.0
 
 
 def create_organization(lab: Lab) -> str:
@@ -49,6 +50,7 @@ def create_account(lab: Lab, name: str, email: str | None = None) -> str:
 
     Raises:
         RuntimeError: AWS could not make it; the message is AWS's reason.
+        TimeoutError: AWS is not done in time.
     """
     known = account_of(lab, name)
     if known is not None:
@@ -57,11 +59,18 @@ def create_account(lab: Lab, name: str, email: str | None = None) -> str:
     status = organizations.create_account(
         AccountName=name, Email=email or f"{name}@example.com", Tags=tag_list(lab)
     )["CreateAccountStatus"]
-    while status["State"] == "IN_PROGRESS":
-        time.sleep(_POLL_SECONDS)
-        status = organizations.describe_create_account_status(CreateAccountRequestId=status["Id"])[
-            "CreateAccountStatus"
-        ]
+    begun = time.monotonic()
+    with waiting(f"the account {name} to be made", _CREATE_SECONDS):
+        while status["State"] == "IN_PROGRESS":
+            if time.monotonic() > begun + _CREATE_SECONDS:
+                raise GaveUp(
+                    f"AWS still makes the account {name} after {_CREATE_SECONDS:.0f} s. Run this cell again "
+                    "later: it takes up the account that is there by then."
+                )
+            time.sleep(_POLL_SECONDS)
+            status = organizations.describe_create_account_status(
+                CreateAccountRequestId=status["Id"]
+            )["CreateAccountStatus"]
     if status["State"] != "SUCCEEDED":
         raise RuntimeError(f"The account {name} was not made: {status['FailureReason']}")
     return str(status["AccountId"])

@@ -12,11 +12,10 @@ from typing import Any
 from labkit.lab import Lab, tag_list
 from labkit.missing import says_what_is_missing
 from labkit.provision.aws import created, default_vpc, found, missing_is_fine
-from labkit.watched import waiting
+from labkit.watched import wait_until, waiting
 
 INSTANCES = 2
 SETTLE_SECONDS = 60.0
-WAITER_SECONDS = 600.0  # 40 looks, one every 15 s: what botocore's waiters for instances do
 INSTANCE_TYPE = "t3.micro"
 # AWS keeps the newest Amazon Linux's image id in a public parameter.
 # Page: "Reference the latest AMIs using Systems Manager public parameters".
@@ -111,10 +110,11 @@ def _start_stopped(lab: Lab) -> None:
 
 
 def _wait(lab: Lab, until: str, ids: list[str]) -> None:
-    """Wait with one of EC2's waiters, which say nothing themselves."""
+    """Wait with one of EC2's waiters."""
     state = until.removeprefix("instance_").replace("_", " ")
-    with waiting(f"{len(ids)} instances to be {state}", WAITER_SECONDS):
-        lab.client("ec2").get_waiter(until).wait(InstanceIds=ids)
+    what = f"{len(ids)} instances to be {state}"
+    to_do = "Look at them in EC2, and run this cell again."
+    wait_until(lab.client("ec2"), until, what, to_do, InstanceIds=ids)
 
 
 def instances(lab: Lab) -> list[dict[str, Any]]:

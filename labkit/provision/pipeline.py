@@ -14,7 +14,6 @@ from labkit.lab import Lab, tag_list
 from labkit.missing import says_what_is_missing
 from labkit.observe.snapshot import Snapshot
 from labkit.observe.waiting import (
-    GaveUp,
     execution_of,
     latest_execution,
     poll_seconds,
@@ -22,6 +21,7 @@ from labkit.observe.waiting import (
 )
 from labkit.provision.aws import created, missing_is_fine
 from labkit.provision.source import Edit, push, tip
+from labkit.watched import GaveUp
 from labkit.watched import waiting as watched
 
 NOTE_SECONDS = 120.0

@@ -16,6 +16,7 @@ from typing import Any
 
 from labkit.lab import Lab, tag_list
 from labkit.provision.aws import created, missing_is_fine
+from labkit.watched import waiting
 
 POLICY = "labkit"
 # Until every Region knows a new role. Page: "Troubleshooting IAM", changes are not always visible.
@@ -190,7 +191,8 @@ def create_roles(lab: Lab) -> dict[str, str]:
     arns = {who: create_role(lab, who) for who in ROLES}
     create_instance_profile(lab)
     if not lab.is_local:
-        time.sleep(SETTLE_SECONDS)
+        with waiting("IAM to know the new roles everywhere", SETTLE_SECONDS):
+            time.sleep(SETTLE_SECONDS)
     return arns
 
 

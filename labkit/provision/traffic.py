@@ -10,6 +10,7 @@ from typing import Any
 
 from labkit.lab import Lab, tag_list
 from labkit.provision.aws import default_subnets, default_vpc, missing_is_fine
+from labkit.watched import wait_until
 
 HEALTH_PATH = "/health"
 PORT = 80
@@ -78,7 +79,13 @@ def delete_balancer(lab: Lab) -> None:
         for one in elb.describe_load_balancers(Names=[lab.name])["LoadBalancers"]:
             arn = one["LoadBalancerArn"]
             elb.delete_load_balancer(LoadBalancerArn=arn)
-            elb.get_waiter("load_balancers_deleted").wait(LoadBalancerArns=[arn])
+            wait_until(
+                elb,
+                "load_balancers_deleted",
+                f"the load balancer {lab.name} to be gone",
+                "Run this cell again.",
+                LoadBalancerArns=[arn],
+            )
     for page in elb.get_paginator("describe_target_groups").paginate():
         for one in page["TargetGroups"]:
             if one["TargetGroupName"].startswith(f"{lab.name}-"):

@@ -8,6 +8,7 @@ import IPython.display
 import pytest
 
 from labkit import watched
+from tests.conftest import Aws
 from tests.waiting import eventually
 
 
@@ -45,6 +46,18 @@ def test_it_says_what_since_when_and_until_when_and_goes_away(
         eventually(lambda: len(shown.lines) > 2)
     assert shown.lines[1].startswith("Waiting for execution 1 (InProgress, at Build): since ")
     assert shown.lines[1].endswith("gives up after 600 s.") and shown.lines[-1] == ""
+
+
+def test_a_waiter_of_aws_that_gives_up_says_what_to_do(aws: Aws) -> None:
+    with pytest.raises(watched.GaveUp, match=r"^Waited for a bucket, in vain: .* Make one\.$"):
+        watched.wait_until(
+            aws.client("s3"),
+            "bucket_exists",
+            "a bucket",
+            "Make one.",
+            Bucket="that-nobody-has-made",
+            WaiterConfig={"MaxAttempts": 1},
+        )
 
 
 def test_where_nobody_looks_on_nothing_is_shown(shown: Shown) -> None:
