@@ -24,7 +24,7 @@ def run(course: Path, first: str, environment: Mapping[str, str], *, browser: bo
         environment: all of it; `JUPYTER_*` say where JupyterLab keeps its own files.
         browser: open one. Otherwise the lesson's address is printed, and how it is reached.
     """
-    _ask_for_no_news(Path(environment["JUPYTERLAB_SETTINGS_DIR"]))
+    _settle(Path(environment["JUPYTERLAB_SETTINGS_DIR"]))
     page = f"/lab/tree/{first}" if (course / first).exists() else "/lab"
     command = [
         sys.executable,
@@ -84,9 +84,18 @@ VS Code and Codespaces forward the port by themselves. A container needs --netwo
 """
 
 
-def _ask_for_no_news(settings: Path) -> None:
-    """JupyterLab asks its maker for news and updates, unless its settings say not to."""
-    path = settings / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"checkForUpdates": False, "fetchNews": "false"}))
+# JupyterLab asks its maker for news and updates, unless its settings say not to; and a notebook that is
+# opened again in another kernel shows an error in place of each widget, unless it has stored them.
+_SETTINGS: dict[str, dict[str, Any]] = {
+    "@jupyterlab/apputils-extension/notification": {"checkForUpdates": False, "fetchNews": "false"},
+    "@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": True},
+}
+
+
+def _settle(settings: Path) -> None:
+    """Set what the learner has not set otherwise."""
+    for name, values in _SETTINGS.items():
+        path = settings / f"{name}.jupyterlab-settings"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values))

@@ -1,7 +1,8 @@
 """The pipeline while it runs: the view of `pipeline`, kept up to date, with the approval's buttons.
 
-A thread asks AWS and sets the widgets' values; it ends with the execution. The saved notebook keeps
-the static form, because a widget without its kernel shows nothing; it says that it is a picture of then.
+A thread asks AWS and sets the widgets' values. At the execution's end it puts the last picture in the widgets'
+place, because a notebook that is opened again in another kernel finds no widgets. Until then the view says of
+when it is; the static form, for where there are no widgets, that it is a picture of then.
 What has changed is spoken by a screen reader (`aria-live`), in a sentence; the seconds that pass are not.
 """
 
@@ -9,19 +10,23 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from datetime import datetime
 from html import escape
 from typing import Any
 
 import ipywidgets as widgets
 from botocore.exceptions import BotoCoreError, ClientError
+from IPython import display as shown_by
 
 from labkit.lab import Lab
+from labkit.markup import as_written
 from labkit.observe.snapshot import Snapshot
 from labkit.observe.waiting import poll_seconds
 from labkit.provision.pipeline import approve, reject
 from labkit.show.logs import Follower
 from labkit.show.pipeline import PipelineView, render
 from labkit.show.states import look_of
+from labkit.watched import somebody_looks_on
 
 TAIL_LINES = 8
 
@@ -44,6 +49,7 @@ class LiveView:
         self.widget = widgets.VBox(parts)
         self._stop, self._lines = threading.Event(), deque[str](maxlen=TAIL_LINES)
         self._follower: tuple[str, Follower] | None = None
+        self._places, self._last = list[Any](), ""  # where it is displayed, and the last picture
         self._update(self.view.snapshot())  # makes the clients here, not in the thread
         self._thread = threading.Thread(target=self._run, name="live-view", daemon=True)
         self._thread.start()
@@ -69,10 +75,17 @@ class LiveView:
                 self._said.value = f"<p>Stopped looking: {escape(str(error))}</p>"
                 return
             if now.over:
+                self._end()
                 return
 
+    def _end(self) -> None:
+        self._last = as_written(f"{self._shown}{self._said.value}{self._tail.value}")
+        for place in self._places if somebody_looks_on() else ():
+            place.update({"text/html": self._last, "text/plain": repr(self.view)}, raw=True)
+
     def _update(self, now: Snapshot) -> None:
-        _set(self._html, render(now))
+        self._shown = render(now)
+        _set(self._html, self._shown if now.over else _so_far(self._shown))
         _set(self._spoken, _sentence(now))
         _set(self._tail, self._build_log(now))
         waits = now.awaits_approval is not None
@@ -102,9 +115,17 @@ class LiveView:
         except (ClientError, BotoCoreError) as error:
             self._said.value = f"<p>{escape(str(error))}</p>"
 
+    def _ipython_display_(self) -> None:
+        display: Any = shown_by.display
+        place = display(self._repr_mimebundle_(), raw=True, display_id=True)
+        if place is not None:
+            self._places.append(place)
+        if self._last:
+            self._end()
+
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         bundle = self.widget._repr_mimebundle_() or {}
-        return {**bundle, "text/html": _then(self._html.value), "text/plain": repr(self.view)}
+        return {**bundle, "text/html": _then(self._shown), "text/plain": repr(self.view)}
 
 
 def live(lab: Lab, execution_id: str | None = None) -> LiveView:
@@ -121,6 +142,12 @@ def _sentence(now: Snapshot) -> str:
     text = escape(f"{now.pipeline}: {'; '.join(said)}.")
     hidden = "position:absolute;width:1px;height:1px;overflow:hidden;clip:rect(0,0,0,0)"
     return f'<div role="alert" aria-live="polite" style="{hidden}">{text}</div>'
+
+
+def _so_far(html: str) -> str:
+    """The form that moves; whoever opens it again in another kernel sees that it does not."""
+    note = f"As it was at {datetime.now():%H:%M:%S on %-d %B}. If that stands still, run the cell again."
+    return f"{html}<p><small>{note}</small></p>"
 
 
 def _then(html: str) -> str:

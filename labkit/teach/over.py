@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
+from dataclasses import dataclass
 from datetime import datetime
+from html import escape
 from pathlib import Path
 
 import ipywidgets
-from IPython.core.display import Javascript
 
 from labkit import course
 from labkit.teach import edition, progress
@@ -17,54 +18,67 @@ from labkit.teach import edition, progress
 # What is written and not saved yet lies in the page alone: it saves first, and shows the new one at
 # last. `labkit lab` lets JupyterLab hand itself out to its pages for that.
 _IN_JUPYTERLAB = """
-const app = window.jupyterapp, panel = app.shell.currentWidget;
-await panel.context.save();
-await panel.sessionContext.session.kernel.requestExecute({code: %s, silent: true}).done;
-await panel.context.revert();
-await app.commands.execute('apputils:notify', {message: %s, options: {autoClose: 20000}});
+(async () => {
+  const app = window.jupyterapp, panel = app.shell.currentWidget;
+  await panel.context.save();
+  await panel.sessionContext.session.kernel.requestExecute({code: %s, silent: true}).done;
+  await panel.context.revert();
+  await app.commands.execute('apputils:notify', {message: %s, options: {autoClose: 20000}});
+})();
 """
+_SAYS, _KEPT = "Start this lesson over", "What you have written is kept in a copy"
 
 
-def start_over(name: str) -> ipywidgets.Widget:
+@dataclass(frozen=True)
+class Button:
+    """A button of the page alone, so that it works in whatever kernel the lesson is opened again."""
+
+    path: Path
+
+    def _repr_html_(self) -> str:
+        begin = f"import labkit.teach.over as o; o.begin_again({str(self.path)!r})"
+        told = "Started over; what you had is kept beside it, under a name with the time in it. Restart the kernel, too."
+        script = _IN_JUPYTERLAB % (json.dumps(begin), json.dumps(told))
+        return f'<button class="jupyter-button" title="{_KEPT}" onclick="{escape(script)}">{_SAYS}</button>'
+
+    def __repr__(self) -> str:
+        return _SAYS
+
+
+def start_over(name: str) -> Button | ipywidgets.Widget:
     """A button that starts this lesson over.
 
     Args:
         name: of the lesson's notebook, in this directory.
     """
     path = Path.cwd() / name
+    if course.NAMED in os.environ:
+        return Button(path)
     button = ipywidgets.Button(
-        description="Start this lesson over",
-        tooltip="What you have written is kept in a copy",
-        layout=ipywidgets.Layout(width="auto"),
+        description=_SAYS, tooltip=_KEPT, layout=ipywidgets.Layout(width="auto")
     )
     said = ipywidgets.Output()
 
     def clicked(_: ipywidgets.Button) -> None:
-        kept = _free(path.with_stem(f"{path.stem}, until {datetime.now():%Y-%m-%d %H.%M}"))
-        told = f"Started over; what you had is in “{kept.name}”. Restart the kernel, too."
-        if course.NAMED in os.environ:
-            begin = f"import labkit.teach.over as o; o.begin_again({str(path)!r}, {str(kept)!r})"
-            script = _IN_JUPYTERLAB % (json.dumps(begin), json.dumps(told))
-            said.append_display_data(Javascript(_awaited(script)))  # type: ignore[no-untyped-call]
-        else:
-            begin_again(path, kept)
-            said.append_stdout(f"{told} Then load this page again.\n")
+        kept = begin_again(path)
+        said.append_stdout(
+            f"Started over; what you had is in “{kept.name}”. Restart the kernel, too. "
+            "Then load this page again.\n"
+        )
 
     button.on_click(clicked)
     return ipywidgets.VBox([button, said])
 
 
-def begin_again(path: str | Path, kept: str | Path) -> None:
-    """Put a lesson there as it was at first, and what the learner had to `kept`."""
+def begin_again(path: str | Path) -> Path:
+    """Put a lesson there as it was at first; returns where what the learner had is now."""
     path = Path(path)
+    kept = _free(path.with_stem(f"{path.stem}, until {datetime.now():%Y-%m-%d %H.%M}"))
     path.rename(kept)
     reference = (course.source / course.LESSONS / path.name).read_text(encoding="utf-8")
     path.write_text(edition.learners(reference, path.name), encoding="utf-8")
     progress.forget(path.name[:2])
-
-
-def _awaited(script: str) -> str:
-    return f"(async () => {{{script}}})();"
+    return kept
 
 
 def _free(path: Path) -> Path:
