@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 START_SECONDS = 240  # of a busy machine
+COURSE = "a course"  # the folder that `opened_by_labkit` lets it be laid into
 WIDTHS = (1280, 760)  # pixels
 OUTPUTS = ".jp-OutputArea-output.jp-RenderedHTML, .jp-OutputArea-output .jupyter-widgets"
 _SETTINGS = {
@@ -41,12 +43,39 @@ def places(directory: Path) -> dict[str, str]:
 
 
 @contextmanager
+def opened_by_labkit(directory: Path) -> Iterator[str]:
+    """The course in a lab of its own, as `labkit lab` opens it; yields the lesson's address."""
+    state, said = directory / "state of the läb", directory / "said"
+    _set(state / "jupyter" / "settings")
+    labkit = [sys.executable, "-m", "labkit.cli"]
+    with said.open("w") as output:
+        lab = subprocess.Popen(
+            [
+                *labkit, "lab", "--no-browser", "--state-dir", state,
+                "--course", directory / COURSE,
+            ],
+            stdout=output,
+            stderr=output,
+        )  # fmt: skip
+
+    def address() -> str | None:
+        assert lab.poll() is None, said.read_text()
+        found = re.search(r"^The first lesson: (\S+)$", said.read_text(), re.MULTILINE)
+        return found and found[1]
+
+    try:
+        found = eventually(address, START_SECONDS, what="JupyterLab does not answer")
+        assert found is not None
+        yield found
+    finally:
+        subprocess.run([*labkit, "down", "--state-dir", state], check=True, capture_output=True)
+        lab.wait(60)
+
+
+@contextmanager
 def served(course: Path, environment: Mapping[str, str]) -> Iterator[str]:
     """Serve a folder in JupyterLab; yields the address of its page."""
-    for name, values in _SETTINGS.items():
-        path = Path(environment["JUPYTERLAB_SETTINGS_DIR"]) / "@jupyterlab" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values))
+    _set(Path(environment["JUPYTERLAB_SETTINGS_DIR"]))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -69,6 +98,13 @@ def served(course: Path, environment: Mapping[str, str]) -> Iterator[str]:
         server.wait(30)
 
 
+def _set(settings: Path) -> None:
+    for name, values in _SETTINGS.items():
+        path = settings / "@jupyterlab" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+
+
 def _answers(url: str) -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -85,10 +121,19 @@ def open_notebook(page: Page, path: str) -> None:
     page.wait_for_function("() => window.jupyterapp")
     page.evaluate("() => window.jupyterapp.restored")
     _command(page, "docmanager:open", {"path": path, "factory": "Notebook"})
+    wait_for_notebook(page, path)
+
+
+def wait_for_notebook(page: Page, path: str) -> None:
+    """Wait until a notebook that is being opened is in front, with all that it stores."""
+    page.wait_for_function("() => window.jupyterapp")
     name = path.rpartition("/")[2]
     page.wait_for_function(
-        "name => { const panel = window.jupyterapp.shell.currentWidget;"
-        " return panel?.title.label === name && panel.context.isReady; }",
+        "name => { const shell = window.jupyterapp.shell;"
+        " const panel = [...shell.widgets('main')].find(one => one.title.label === name);"
+        # a launcher, which comes when nothing else is open, may come late and in front
+        " if (panel && shell.currentWidget !== panel) shell.activateById(panel.id);"
+        " return panel?.context?.isReady && shell.currentWidget === panel; }",
         arg=name,
     )
     page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Cell").first.wait_for()
