@@ -6,7 +6,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: lab demo test test-bare test-fast test-long check format notebooks docs bench wheel lock install clean
+.PHONY: lab demo test test-bare test-fast test-long check format notebooks docs pictures bench wheel lock install clean
 
 lab: install
 	@"$(BIN)/labkit" lab
@@ -45,6 +45,9 @@ docs: install
 	@"$(BIN)/python" -m tests.packaging.lessons_table
 	@"$(BIN)/python" -m tests.provision.permissions_page
 	@"$(BIN)/python" -m tests.exercises.teaching_page
+
+pictures: install
+	@"$(BIN)/python" -m tests.browser.pictures
 
 bench: install
 	@"$(BIN)/python" -m pytest tests/benchmarks/bench_*.py -s
