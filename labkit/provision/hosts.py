@@ -13,10 +13,10 @@ from typing import Any
 
 from labkit.lab import Lab
 from labkit.observe.deployments import deployments_of
-from labkit.observe.waiting import GaveUp, poll_seconds
+from labkit.observe.waiting import poll_seconds
 from labkit.provision import deploy
 from labkit.provision.aws import delete_user, missing_is_fine
-from labkit.watched import waiting
+from labkit.watched import GaveUp, waiting
 
 PATIENCE_SECONDS = 600.0
 _CAPACITY = 3  # at most

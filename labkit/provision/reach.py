@@ -9,10 +9,10 @@ import time
 
 from labkit.lab import Lab
 from labkit.observe.executions import executions
-from labkit.observe.waiting import GaveUp, poll_seconds
+from labkit.observe.waiting import poll_seconds
 from labkit.provision import pipeline, roles
 from labkit.provision.aws import missing_is_fine
-from labkit.watched import waiting
+from labkit.watched import GaveUp, waiting
 
 PROVIDER = "Weigh"  # of the custom action type
 STARTS_SECONDS = 180.0  # AWS polls about once a minute
