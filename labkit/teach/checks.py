@@ -19,7 +19,7 @@ from labkit.teach.account_checks import accounts
 from labkit.teach.answers import step
 from labkit.teach.depth_checks import build_in_depth
 from labkit.teach.function_checks import functions
-from labkit.teach.gate_checks import environments
+from labkit.teach.gate_checks import control, environments
 from labkit.teach.hook_checks import hooks
 from labkit.teach.host_checks import hosts
 from labkit.teach.privilege_checks import least_privilege
@@ -34,6 +34,7 @@ __all__ = [
     "artifacts",
     "build",
     "build_in_depth",
+    "control",
     "deploy",
     "environments",
     "functions",

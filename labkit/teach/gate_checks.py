@@ -1,4 +1,4 @@
-"""The check of the lesson on environments: it reads the pipeline's history and what it declares.
+"""The checks of the lessons on control and on environments: they read the pipeline's history and what it declares.
 
 AWS pages: "ListPipelineExecutions" and "ListRuleExecutions" in the CodePipeline API Reference.
 """
@@ -9,7 +9,49 @@ from functools import cache
 from typing import Any
 
 from labkit.lab import Lab
+from labkit.observe.executions import action_runs
 from labkit.teach.result import Result, line
+
+
+def control(lab: Lab) -> Result:
+    """A person approved and refused, a release was superseded and one stopped, and the way is free again."""
+    codepipeline = lab.client("codepipeline")
+
+    def ways() -> list[bool]:
+        stages = codepipeline.get_pipeline_state(name=lab.pipeline)["stageStates"]
+        return [one["inboundTransitionState"]["enabled"] for one in stages]
+
+    def gates() -> list[str]:
+        stages = codepipeline.get_pipeline(name=lab.pipeline)["pipeline"]["stages"]
+        actions = [action for stage in stages for action in stage["actions"]]
+        return [one["name"] for one in actions if one["actionTypeId"]["category"] == "Approval"]
+
+    return Result(
+        "control",
+        (
+            line(
+                "a person approved a release, and refused another",
+                "declare an approval, and answer it once with Approved and once with Rejected",
+                lambda: {"Succeeded", "Failed"} <= _approvals(lab),
+            ),
+            line(
+                "a release was superseded before a closed stage",
+                "close the way into Deploy, and push twice",
+                lambda: any(one["status"] == "Superseded" for one in _executions(lab)),
+            ),
+            line(
+                "an execution was stopped, and the history says why",
+                "call stop_pipeline_execution with a reason",
+                lambda: any(one.get("stopTrigger", {}).get("reason") for one in _executions(lab)),
+            ),
+            line("every way is open", "call enable_stage_transition", lambda: all(ways())),
+            line(
+                "no gate is left that nobody watches",
+                "update the pipeline without the approval",
+                lambda: not gates(),
+            ),
+        ),
+    )
 
 
 def environments(lab: Lab) -> Result:
@@ -18,16 +60,7 @@ def environments(lab: Lab) -> Result:
 
     @cache
     def executions() -> list[dict[str, Any]]:
-        pages = codepipeline.get_paginator("list_pipeline_executions")
-        listed = pages.paginate(pipelineName=lab.pipeline)
-        return [one for page in listed for one in page["pipelineExecutionSummaries"]]
-
-    def approvals() -> set[str]:
-        pages = codepipeline.get_paginator("list_action_executions")
-        listed = pages.paginate(pipelineName=lab.pipeline)
-        runs = [run for page in listed for run in page["actionExecutionDetails"]]
-        kinds = {"Approval"}
-        return {r["status"] for r in runs if r["input"]["actionTypeId"]["category"] in kinds}
+        return _executions(lab)
 
     def rules() -> list[dict[str, Any]]:
         listed = codepipeline.list_rule_executions(pipelineName=lab.pipeline)
@@ -48,7 +81,7 @@ def environments(lab: Lab) -> Result:
             line(
                 "a release was refused by a person, and others approved",
                 "answer an approval with Rejected, retry the stage, and approve it",
-                lambda: {"Succeeded", "Failed"} <= approvals(),
+                lambda: {"Succeeded", "Failed"} <= _approvals(lab),
             ),
             line(
                 "a rule has kept a release out of a stage",
@@ -78,3 +111,16 @@ def environments(lab: Lab) -> Result:
             ),
         ),
     )
+
+
+def _executions(lab: Lab) -> list[dict[str, Any]]:
+    """The summary of each execution, the newest first."""
+    pages = lab.client("codepipeline").get_paginator("list_pipeline_executions")
+    listed = pages.paginate(pipelineName=lab.pipeline)
+    return [one for page in listed for one in page["pipelineExecutionSummaries"]]
+
+
+def _approvals(lab: Lab) -> set[str]:
+    """How the approvals that somebody was asked for have ended."""
+    runs = action_runs(lab)
+    return {one["status"] for one in runs if one["input"]["actionTypeId"]["category"] == "Approval"}

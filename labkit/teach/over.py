@@ -13,7 +13,7 @@ from pathlib import Path
 import ipywidgets
 
 from labkit import course
-from labkit.teach import edition, progress
+from labkit.teach import edition, progress, steps
 
 # What is written and not saved yet lies in the page alone: it saves first, and shows the new one at
 # last. `labkit lab` lets JupyterLab hand itself out to its pages for that.
@@ -77,7 +77,7 @@ def begin_again(path: str | Path) -> Path:
     path.rename(kept)
     reference = (course.source / course.LESSONS / path.name).read_text(encoding="utf-8")
     path.write_text(edition.learners(reference, path.name), encoding="utf-8")
-    progress.forget(path.name[:2])
+    progress.forget(steps.lesson_of(path.name))
     return kept
 
 

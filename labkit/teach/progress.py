@@ -74,7 +74,7 @@ def course_map() -> CourseMap:
 
 
 def _row(path: Path) -> tuple[str, str, str]:
-    number = path.name[:2]
+    number = steps.lesson_of(path.name)
     heading = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
     title = heading.splitlines()[0].removeprefix("# ")
     steps_of_it = steps.of_lesson(number)

@@ -40,6 +40,7 @@ def lab(lab_environment: Aws, request: pytest.FixtureRequest) -> Lab:
     [
         *NAMES,
         "release",
+        "control",
         "build_in_depth",
         "environments",
         "strategies",
@@ -169,6 +170,17 @@ def test_each_event_of_a_pipelines_life_counts_once(lab: Lab) -> None:
     def holds() -> list[bool]:
         return [one.ok for one in check.environments(lab).lines]
 
+    def control() -> list[bool]:
+        return [one.ok for one in check.control(lab).lines]
+
+    def stop(lab: Lab) -> None:
+        codepipeline.stop_pipeline_execution(
+            pipelineName=lab.pipeline,
+            pipelineExecutionId=observe.latest_execution(lab),
+            abandon=True,
+            reason="The wrong commit",
+        )
+
     def run(answer: Callable[..., object]) -> str:
         execution = pipeline.start(lab)
         observe.wait_for_execution(lab, execution)
@@ -180,8 +192,12 @@ def test_each_event_of_a_pipelines_life_counts_once(lab: Lab) -> None:
     observe.wait_for_execution(lab)
     pipeline.approve(lab)
     assert holds() == [False, False, False, False, False]
+    assert control() == [False, False, False, True, False]
     run(pipeline.reject)
     assert holds() == [True, False, False, False, False]
+    assert control() == [True, False, False, True, False]
+    run(stop)
+    assert control() == [True, False, True, True, False]
     good = run(pipeline.approve)
     codepipeline.rollback_stage(
         pipelineName=lab.pipeline, stageName="Prod", targetPipelineExecutionId=good

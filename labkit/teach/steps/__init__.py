@@ -24,6 +24,7 @@ LESSONS = {
     "04": "artifacts",
     "05": "deploy",
     "06": "pipeline",
+    "06b": "control",
     "07": "release",
     "08": "build_in_depth",
     "09": "environments",
@@ -60,8 +61,13 @@ class Step:
 
     @property
     def lesson(self) -> str:
-        """The lesson's number, "03"."""
+        """The lesson's number, "03", or "06b"."""
         return self.id.partition(".")[0]
+
+    @property
+    def number(self) -> int:
+        """The step's own number, 2."""
+        return int(self.id.partition(".")[2])
 
     @property
     def function(self) -> Callable[..., Any]:
@@ -79,7 +85,12 @@ def of_lesson(number: str) -> dict[str, Step]:
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
     rows = [*tables.get("step", []), *tables.get("prediction", [])]
     steps = [Step(**{**row, "hints": tuple(row["hints"])}) for row in rows]
-    return {step.id: step for step in sorted(steps, key=lambda step: step.id)}
+    return {step.id: step for step in sorted(steps, key=lambda step: step.number)}
+
+
+def lesson_of(name: str) -> str:
+    """The number of the lesson whose notebook has this name: "06b" of "06b_control.ipynb"."""
+    return name.partition("_")[0]
 
 
 def find(step_id: str) -> Step:

@@ -54,6 +54,11 @@ def what_started(first: Snapshot) -> str:
     return "a first execution" if first.trigger == "CreatePipeline" else "nothing"
 
 
+def where_it_failed(broken: Snapshot) -> str:
+    failed = [stage.name for stage in broken.stages if stage.status == "Failed"]
+    return f"in {failed[0]}" if failed else "nowhere"
+
+
 def pattern_of_pushes(lab: Lab, pattern: dict[str, Any]) -> Iterator[str]:
     return pushes.unlike(lab, pattern, made=True)
 
@@ -66,43 +71,3 @@ def target_described(lab: Lab, target: dict[str, Any]) -> Iterator[str]:
         yield "EventBridge would have no role to start the pipeline with, and pushes start nothing: RoleArn"
     if role != lab.role_arn("events"):
         yield f"EventBridge cannot act as {str(role).rpartition('/')[2]}. Its own role is {lab.role('events')}"
-
-
-def approval_given(
-    lab: Lab, answer: dict[str, Any] | None, waits: dict[str, str] | None
-) -> Iterator[str]:
-    if waits is None:
-        return  # a click on the live view's button has answered
-    if not answer or "approvedAt" not in answer:
-        yield "AWS has no answer from you yet. Call put_approval_result, and name what it returns answer"
-    states = lab.client("codepipeline").get_pipeline_state(name=lab.pipeline)["stageStates"]
-    stage = next(one for one in states if one["stageName"] == waits["stageName"])
-    if stage["latestExecution"]["status"] == "Failed":
-        yield "you have said no: the result's status is to be Approved"
-
-
-def way_closed(lab: Lab) -> Iterator[str]:
-    states = lab.client("codepipeline").get_pipeline_state(name=lab.pipeline)["stageStates"]
-    ways = {one["stageName"]: one.get("inboundTransitionState", {}) for one in states}
-    closed = [name for name, way in ways.items() if not way.get("enabled", True)]
-    if not closed:
-        yield "every way is still open: call disable_stage_transition"
-    if closed != ["Deploy"]:
-        yield f"you have closed the way into {', '.join(closed)}. Building may go on; close the one into Deploy"
-    if not ways["Deploy"].get("disabledReason"):
-        yield "tell your colleagues why it is closed: reason"
-
-
-def the_older_one(first_of_two: Snapshot) -> str:
-    return {"Superseded": "it is superseded", "Succeeded": "it is deployed first"}.get(
-        first_of_two.status, "it waits"
-    )
-
-
-def how_to_stop(how: dict[str, Any]) -> Iterator[str]:
-    if how.get("abandon", False) is not False:
-        yield "the build would go on unwatched, and be paid for. Let it finish: abandon is False"
-    if not how.get("reason"):
-        yield "whoever reads the history wants to know why: reason"
-    if set(how) - {"abandon", "reason"}:
-        yield f"the next cell gives the rest; leave out {', '.join(set(how) - {'abandon', 'reason'})}"
