@@ -17,7 +17,7 @@ from labkit.provision import deploy as deploying
 from labkit.provision import pipeline as pipelines
 from labkit.teach.account_checks import accounts
 from labkit.teach.answers import step
-from labkit.teach.depth_checks import build_in_depth
+from labkit.teach.depth_checks import build_in_depth, build_speed
 from labkit.teach.function_checks import functions
 from labkit.teach.gate_checks import control, environments
 from labkit.teach.hook_checks import hooks
@@ -34,6 +34,7 @@ __all__ = [
     "artifacts",
     "build",
     "build_in_depth",
+    "build_speed",
     "control",
     "deploy",
     "environments",

@@ -42,6 +42,7 @@ def lab(lab_environment: Aws, request: pytest.FixtureRequest) -> Lab:
         "release",
         "control",
         "build_in_depth",
+        "build_speed",
         "environments",
         "strategies",
         "hooks",
@@ -138,26 +139,27 @@ def test_builds_in_depth_are_green_one_by_one(lab: Lab) -> None:
         observe.wait_for_build(lab, started["build"]["id"])
 
     def holds() -> list[bool]:
-        return [one.ok for one in check.build_in_depth(lab).lines]
+        results = check.build_in_depth(lab), check.build_speed(lab)
+        return [one.ok for result in results for one in result.lines]
 
     for phase in ("biuld", "install", "pre_build", "build", "post_build"):
         run(phase, "false")
-    assert holds() == [False, False, False, False, False]
+    assert holds() == [False, False, False, False, False, False]
     codebuild.update_project(name=lab.project, artifacts=to_bucket)
     run("build", "true")  # it names nothing to upload
-    assert holds() == [True, False, False, False, False]
+    assert holds() == [True, False, False, False, False, False]
     cache = {"type": "S3", "location": f"{lab.bucket}/cache"}
     codebuild.update_project(name=lab.project, cache=cache, artifacts=nowhere)
-    assert not holds()[1]
+    assert not holds()[3]
     more = "cache: {paths: [x]}\nreports: {t: {files: [x], file-format: JUNITXML}}\n"
     case = "<testsuite><testcase name='a'>%s</testcase></testsuite>"
     run("build", f'echo "{case % "<failure/>"}" > x', more)
-    assert holds() == [True, True, False, False, False]
+    assert holds() == [True, True, False, True, False, False]
     run("build", f'echo "{case % ""}" > x', more)
-    assert holds() == [True, True, True, False, False]
+    assert holds() == [True, True, True, True, False, False]
     config = {"serviceRole": lab.role_arn("codebuild")}
     codebuild.update_project(name=lab.project, buildBatchConfig=config)
-    assert holds() == [True, True, True, False, False]
+    assert holds() == [True, True, True, True, False, False]
 
 
 def test_each_event_of_a_pipelines_life_counts_once(lab: Lab) -> None:

@@ -27,6 +27,7 @@ LESSONS = {
     "06b": "control",
     "07": "release",
     "08": "build_in_depth",
+    "08b": "build_speed",
     "09": "environments",
     "10": "strategies",
     "11": "hooks",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fnmatch import fnmatch
+from posixpath import join
 from typing import Any
 
 import yaml
 
-from labkit import observe, show
+from labkit import observe
 from labkit.lab import Lab
+from labkit.provision import source
 
 
 def buildspec_reviewed(reviewed: str) -> Iterator[str]:
@@ -43,44 +46,29 @@ def phase_of_the_runtime(lab: Lab, broken: dict[str, str]) -> str:
     return str(failed.iloc[0]["phase"])
 
 
-def cache_kept(lab: Lab) -> Iterator[str]:
-    [project] = lab.client("codebuild").batch_get_projects(names=[lab.project])["projects"]
-    cache = project.get("cache", {"type": "NO_CACHE"})
-    if cache["type"] == "NO_CACHE":
-        yield "the project keeps no cache: update_project, with cache"
-    if cache["type"] == "LOCAL":
-        yield "a local cache is gone with the machine that built. Keep it in the bucket: S3"
-    if cache.get("location") != f"{lab.bucket}/cache":
-        yield f"it is kept in {cache.get('location')}; take a folder of the bucket, {lab.bucket}/cache"
+def report_named(reports: dict[str, dict[str, Any]]) -> Iterator[str]:
+    if set(reports) != {"tests"}:
+        yield f"it names {', '.join(reports) or 'no report'}; call the report tests"
+    named = reports["tests"]
+    files = [join(named.get("base-directory", ""), file) for file in named.get("files", [])]
+    if not any(fnmatch("reports/junit.xml", file) for file in files):
+        yield f"it looks for {', '.join(files) or 'no files'}; npm test writes reports/junit.xml"
+    if named.get("file-format", "JUNITXML") != "JUNITXML":
+        yield f"{named['file-format']} is another format; the file is JUnit's XML: JUNITXML"
 
 
-def maps_of_the_stale_build(lab: Lab, stale: dict[str, Any]) -> str:
-    return "3.1.0" if "maps 3.1.0" in list(show.logs.lines(lab, stale["id"])) else "3.2.0"
+def what_is_red(rows: dict[str, dict[str, Any]]) -> str:
+    row = rows["npm test || true"]
+    if row["report"] == "SUCCEEDED":
+        return "nothing"
+    return "the report alone" if row["build"] == "SUCCEEDED" else "both"
 
 
-def key_written(careful: str) -> Iterator[str]:
-    cache = yaml.safe_load(careful)["cache"]
-    if not cache.get("key"):
-        yield "the cache has no key, so the last one is always restored, whatever it was made of"
-    if "codebuild-hash-files" not in cache["key"]:
-        yield "this key is the same for every commit. Make it of the files that decide: codebuild-hash-files"
-    if "deps.lock" not in cache["key"]:
-        yield "it is made of other files than the one that says what is wanted, deps.lock"
-
-
-def cheapest(rows: list[dict[str, Any]]) -> str:
-    return str(min(rows, key=lambda row: float(row["USD a month"]))["compute type"])
-
-
-def batch_written(batch_yml: str) -> Iterator[str]:
-    batch = yaml.safe_load(batch_yml)["batch"]
-    builds = {one["identifier"]: one for one in batch.get("build-list", [])}
-    if set(builds) != {"cart", "mail"}:
-        yield f"it lists {', '.join(builds) or 'no builds'}; there is to be one for each service, cart and mail"
-    if batch.get("fast-fail", True):
-        yield "the first failure would end the others as well: fast-fail is true, if nobody says otherwise"
-    for name, one in builds.items():
-        if one.get("buildspec") != f"services/{name}/buildspec.yml":
-            yield f"{name} has its buildspec in services/{name}/buildspec.yml"
-    if builds["mail"].get("env", {}).get("compute-type") != "BUILD_GENERAL1_MEDIUM":
-        yield "mail is to get a larger machine: env, compute-type, BUILD_GENERAL1_MEDIUM"
+def colour_fixed(lab: Lab) -> Iterator[str]:
+    found = lab.client("codecommit").get_file(
+        repositoryName=lab.repository, filePath="site.json", commitSpecifier=lab.branch
+    )
+    if b"tael" in found["fileContent"]:
+        yield f"main still says tael, at {str(source.tip(lab))[:8]}: a build of it would fail again"
+    if b"teal" not in found["fileContent"]:
+        yield "the page has no such colour; it was teal before somebody misspelt it"
