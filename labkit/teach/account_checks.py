@@ -79,7 +79,7 @@ def accounts(lab: Lab) -> Result:
             ),
             line(
                 "a release runs in the other account",
-                "mend what the host says, and retry the stage",
+                "fix what the host complains about, and retry the stage",
                 deployed,
             ),
         ),

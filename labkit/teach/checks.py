@@ -91,7 +91,7 @@ def source(lab: Lab) -> Result:
             ),
             line(
                 "site.json is in it, and is JSON with a version",
-                "mend site.json and push",
+                "fix site.json and push",
                 lambda: json.loads(file("site.json"))["version"],
             ),
         ),
@@ -136,7 +136,7 @@ def build(lab: Lab) -> Result:
             ),
             line(
                 "the last build did not fail",
-                "read its log with show.log(lab), mend the source, and build again",
+                "read its log with show.log(lab), fix the source, and build again",
                 lambda: project() and last_status() in ("", "SUCCEEDED", "IN_PROGRESS"),
             ),
         ),
@@ -293,7 +293,7 @@ def pipeline(lab: Lab) -> Result:
             ),
             line(
                 f"its source is {lab.branch} of {lab.repository}, without polling",
-                "mend the CodeCommit action",
+                "fix the CodeCommit action",
                 lambda: configured(
                     "CodeCommit",
                     RepositoryName=lab.repository,
@@ -303,19 +303,21 @@ def pipeline(lab: Lab) -> Result:
             ),
             line(
                 f"it builds with {lab.project}",
-                "mend the CodeBuild action",
+                "fix the CodeBuild action",
                 lambda: configured("CodeBuild", ProjectName=lab.project),
             ),
             line(
                 f"it deploys to {lab.fleet}",
-                "mend the CodeDeploy action",
+                "fix the CodeDeploy action",
                 lambda: configured(
                     "CodeDeploy",
                     ApplicationName=lab.application,
                     DeploymentGroupName=lab.fleet,
                 ),
             ),
-            line(f"the rule {rule} hears of every push", "run pipeline.create_trigger(lab)", hears),
+            line(
+                f"the rule {rule} hears about every push", "run pipeline.create_trigger(lab)", hears
+            ),
             line("and starts the pipeline", "run pipeline.create_trigger(lab)", starts),
         ),
     )
@@ -344,7 +346,7 @@ def release(lab: Lab) -> Result:
         (
             line(
                 "the last execution succeeded",
-                "look at show.pipeline(lab), and push what mends it",
+                "look at show.pipeline(lab), and push the fix",
                 lambda: last().status == "Succeeded",
             ),
             line(

@@ -50,7 +50,7 @@ def hooks(lab: Lab) -> Result:
                 lambda: skipped() == {True, False},
             ),
             line(
-                "a release that ValidateService refused",
+                "ValidateService refused a release",
                 "let ValidateService look for what a user would see, and deploy nonsense",
                 lambda: failed_in("ValidateService"),
             ),
@@ -60,7 +60,7 @@ def hooks(lab: Lab) -> Result:
                 lambda: bool(ended("Succeeded", "codeDeployRollback")),
             ),
             line(
-                "there was once nothing to go back to",
+                "once there was nothing to go back to",
                 "deploy a bad release first to a new group",
                 lambda: any(
                     one.get("rollbackInfo", {}).get("rollbackMessage")
@@ -69,7 +69,7 @@ def hooks(lab: Lab) -> Result:
                 ),
             ),
             line(
-                "a failing ApplicationStop was got past",
+                "a deployment got past a failing ApplicationStop",
                 "deploy with ignoreApplicationStopFailures",
                 lambda: (
                     failed_in("ApplicationStop")

@@ -18,7 +18,7 @@ TRIMMED = ("codepipeline", "codebuild", "codedeploy", "instance")
 
 
 def least_privilege(lab: Lab) -> Result:
-    """A release was refused and mended, its roles have what they use, and the robot has one key."""
+    """A release was refused and fixed, its roles have what they use, and the robot has one key."""
     iam, user = lab.client("iam"), trail.robot(lab)
 
     def unused() -> list[str]:

@@ -119,7 +119,7 @@ def test_a_build_that_failed_is_red_until_one_succeeds(lab: Lab) -> None:
     observe.wait_for_build(lab, build.start_build(lab))
     result = check.build(lab)
     assert [line.ok for line in result.lines] == [True, True, True, True, False]
-    source.push(lab, "Mended", source.replace("site.json", "tael", "teal"))
+    source.push(lab, "Fixed", source.replace("site.json", "tael", "teal"))
     observe.wait_for_build(lab, build.start_build(lab))
     assert check.build(lab).passed
 

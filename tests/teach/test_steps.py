@@ -28,7 +28,7 @@ def test_a_step_that_is_not_written_says_in_a_sentence_what_to_write() -> None:
     with pytest.raises(NotWritten) as failed:
         todo("07.8")
     [shown] = failed.value._render_traceback_()
-    assert shown.startswith("Not yet: Undo the last commit by a new one, and push that.")
+    assert shown.startswith("Not yet: Undo the last commit with a new one, and push that.")
     assert 'in place of the line todo("07.8")' in shown
 
 

@@ -61,10 +61,10 @@ def with_external_id(now: Snapshot) -> str:
 def freeze_written(frozen: dict[str, Any]) -> Iterator[str]:
     actions = frozen["Action"] if isinstance(frozen["Action"], list) else [frozen["Action"]]
     if frozen.get("Effect") != "Deny":
-        yield "a service control policy gives nothing, so to allow changes nothing: Deny"
+        yield "a service control policy gives nothing, so an Allow changes nothing: Deny"
     if "*" in actions or "codedeploy:*" in actions:
         yield "nobody could even look at deployments, or stop one. Deny the one action"
     if actions != ["codedeploy:CreateDeployment"]:
-        yield f"it denies {', '.join(actions)}; to deploy is codedeploy:CreateDeployment"
+        yield f"it denies {', '.join(actions)}; deploying is codedeploy:CreateDeployment"
     if frozen.get("Resource") not in ("*", ["*"]):
         yield "a freeze is for every application: the resource is *"

@@ -21,7 +21,7 @@ def versioned(lab: Lab) -> Iterator[str]:
     if status is None:
         yield "the bucket keeps no versions: call put_bucket_versioning"
     if status != "Enabled":
-        yield f"versioning is {status}: from now on what is overwritten is gone. Enabled"
+        yield f"versioning is {status}: from now on, whatever is overwritten is gone. Enabled"
 
 
 def emptied(lab: Lab, rule: dict[str, Any]) -> Iterator[str]:
@@ -30,13 +30,13 @@ def emptied(lab: Lab, rule: dict[str, Any]) -> Iterator[str]:
     if rule.get("Filter", {}).get("Prefix") != "":
         yield "it holds for a part of the bucket only. An empty Prefix means everything"
     if "Expiration" not in rule:
-        yield "current objects would stay for ever: Expiration"
+        yield "current objects would stay forever: Expiration"
     if "NoncurrentVersionExpiration" not in rule:
-        yield "with versioning on, what expires lives on as an older version, and is paid for: NoncurrentVersionExpiration"
+        yield "with versioning on, what expires lives on as an older version, and you pay for it: NoncurrentVersionExpiration"
     if "AbortIncompleteMultipartUpload" not in rule:
-        yield "uploads that broke off are paid for, and no listing shows them: AbortIncompleteMultipartUpload"
+        yield "you pay for broken-off uploads, and no listing shows them: AbortIncompleteMultipartUpload"
     if not 7 <= rule["Expiration"]["Days"] <= 90:
-        yield f"{rule['Expiration']['Days']} days: too short to go back to an old release, or longer than anybody does"
+        yield f"{rule['Expiration']['Days']} days: too short to go back to an old release, or longer than anybody needs"
 
 
 def after_the_delete(listed: dict[str, Any]) -> str:
@@ -53,7 +53,7 @@ def place_described(lab: Lab, to_bucket: dict[str, Any]) -> Iterator[str]:
     if to_bucket.get("packaging") != "ZIP":
         yield "CodeDeploy wants one file; without packaging the bucket gets every file by itself: ZIP"
     if to_bucket.get("path") != "by-hand":
-        yield "the folder is to be by-hand: path"
+        yield "the folder should be by-hand: path"
 
 
 def build_without_output(broken: dict[str, Any]) -> str:

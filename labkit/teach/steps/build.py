@@ -18,7 +18,7 @@ def log_expires(lab: Lab) -> Iterator[str]:
     if wanted not in groups:
         yield f"CloudWatch Logs has no group {wanted}: call create_log_group through created"
     if "retentionInDays" not in groups[wanted]:
-        yield f"{wanted} keeps its lines for ever. Call put_retention_policy"
+        yield f"{wanted} keeps its lines forever. Call put_retention_policy"
     if groups[wanted]["retentionInDays"] > 90:
         yield "a build's log is read for days, not for years: keep it for 90 days or fewer"
 
@@ -26,7 +26,7 @@ def log_expires(lab: Lab) -> Iterator[str]:
 def project_described(lab: Lab, project: dict[str, Any]) -> Iterator[str]:
     role = project.get("serviceRole", "")
     if project.get("name") != lab.project:
-        yield f"the project is to be named lab.project, {lab.project}, not {project.get('name')}"
+        yield f"the project's name has to be lab.project, {lab.project}, not {project.get('name')}"
     for side in ("source", "artifacts"):
         if project[side]["type"] != "CODEPIPELINE":
             yield f"{side} has the type {project[side]['type']}. Its other end is the pipeline: CODEPIPELINE"
@@ -75,10 +75,10 @@ def failed_because(reason: str, broken_phases: pd.DataFrame) -> Iterator[str]:
         yield f"that is not the message of {failed['phase'].iloc[0]}, the phase that failed"
 
 
-def built_again(lab: Lab, broken: dict[str, Any], mended: dict[str, Any]) -> Iterator[str]:
-    if mended["id"] == broken["id"]:
-        yield "mended is the build that failed. Push the right colour, and build that commit"
-    if mended["resolvedSourceVersion"] == broken["resolvedSourceVersion"]:
+def built_again(lab: Lab, broken: dict[str, Any], fixed: dict[str, Any]) -> Iterator[str]:
+    if fixed["id"] == broken["id"]:
+        yield "fixed is the build that failed. Push the right colour, and build that commit"
+    if fixed["resolvedSourceVersion"] == broken["resolvedSourceVersion"]:
         yield "you have built the same commit again, and it failed again. Push the right colour first"
-    if mended["buildStatus"] != "SUCCEEDED":
-        yield f"this build is {mended['buildStatus']}. Which colours does the log say there are?"
+    if fixed["buildStatus"] != "SUCCEEDED":
+        yield f"this build is {fixed['buildStatus']}. Which colours does the log say there are?"

@@ -20,7 +20,7 @@ def buildspec_reviewed(reviewed: str) -> Iterator[str]:
     commands = {name: phase.get("commands", []) for name, phase in phases.items()}
     every = [command for listed in commands.values() for command in listed]
     if "DEPLOY_TOKEN" in spec.get("env", {}).get("variables", {}):
-        yield "the secret is still in the buildspec, and so in git for ever"
+        yield "the secret is still in the buildspec, and so in git forever"
     if "runtime-versions" not in phases.get("install", {}):
         yield "it names no runtime version, so the image's default runs, until the image changes"
     if not any(command.startswith("npm ci") for command in every):

@@ -33,9 +33,9 @@ def key_written(careful: str) -> Iterator[str]:
     if not cache.get("key"):
         yield "the cache has no key, so the last one is always restored, whatever it was made of"
     if "codebuild-hash-files" not in cache["key"]:
-        yield "this key is the same for every commit. Make it of the files that decide: codebuild-hash-files"
+        yield "this key is the same for every commit. Make it from the files that decide: codebuild-hash-files"
     if "deps.lock" not in cache["key"]:
-        yield "it is made of other files than the one that says what is wanted, deps.lock"
+        yield "it is not made from the file that says what is wanted, deps.lock"
 
 
 def cheapest(rows: list[dict[str, Any]]) -> str:

@@ -36,7 +36,7 @@ def approval_given(
     states = lab.client("codepipeline").get_pipeline_state(name=lab.pipeline)["stageStates"]
     stage = next(one for one in states if one["stageName"] == waits["stageName"])
     if stage["latestExecution"]["status"] == "Failed":
-        yield "you have said no: the result's status is to be Approved"
+        yield "you said no: the result's status should be Approved"
 
 
 def way_closed(lab: Lab) -> Iterator[str]:
@@ -59,8 +59,8 @@ def the_older_one(first_of_two: Snapshot) -> str:
 
 def how_to_stop(how: dict[str, Any]) -> Iterator[str]:
     if how.get("abandon", False) is not False:
-        yield "the build would go on unwatched, and be paid for. Let it finish: abandon is False"
+        yield "the build would go on unwatched, and cost money. Let it finish: abandon is False"
     if not how.get("reason"):
-        yield "whoever reads the history wants to know why: reason"
+        yield "people who read the history want to know why: reason"
     if set(how) - {"abandon", "reason"}:
         yield f"the next cell gives the rest; leave out {', '.join(set(how) - {'abandon', 'reason'})}"

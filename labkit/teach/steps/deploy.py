@@ -46,7 +46,7 @@ def group_described(lab: Lab, group: dict[str, Any]) -> Iterator[str]:
     if config.endswith("AllAtOnce"):
         yield "a bad release would stop the old one on every host at once. Take OneAtATime"
     if config != "CodeDeployDefault.OneAtATime":
-        yield f"the group is to go host by host, and this configuration is {config}"
+        yield f"the group should go host by host, and this configuration is {config}"
 
 
 def deployed(lab: Lab, first: str, key: str) -> Iterator[str]:

@@ -62,7 +62,7 @@ def rolled_back(lab: Lab, answer: dict[str, Any], good: Any) -> Iterator[str]:
     if execution.get("executionType") != "ROLLBACK":
         yield "that execution is not a rollback: call rollback_stage, and name what it returns answer"
     if execution["rollbackMetadata"]["rollbackTargetPipelineExecutionId"] != good.execution_id:
-        yield "it goes back to another execution than the one of version 3, which is good"
+        yield "it goes back to the wrong execution; the good one is version 3's"
 
 
 def second_of_three(results: dict[str, tuple[list[str], list[str]]]) -> str:

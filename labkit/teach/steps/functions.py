@@ -31,7 +31,7 @@ def weights_written(two: str, half: dict[str, Any]) -> Iterator[str]:
 def appspec_written(lab: Lab, appspec: Callable[..., dict[str, Any]], two: str) -> Iterator[str]:
     made = appspec(two, BeforeAllowTraffic="a-test")
     if made.get("revisionType") != "AppSpecContent":
-        yield "for Lambda nothing lies in a bucket; the revision is the AppSpec itself: AppSpecContent"
+        yield "for Lambda nothing is in a bucket; the revision is the AppSpec itself: AppSpecContent"
     spec = json.loads(made["appSpecContent"]["content"])
     [[resource]] = [list(one.values()) for one in spec["Resources"]]
     if resource["Type"] != "AWS::Lambda::Function":

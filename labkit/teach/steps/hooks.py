@@ -42,13 +42,13 @@ def validation_written(look: str) -> Iterator[str]:
     if "curl" not in look:
         yield 'it does not ask the site: begin with WORK["ValidateService"]'
     if "|| true" in look:
-        yield "it can never fail, and a check that cannot fail is none"
+        yield "it can never fail, and a check that cannot fail is not a check"
     if "grep" not in look and "[[" not in look and "test " not in look:
-        yield "it asks whether the site answers, and not what: look for a text in the answer, with grep -q"
+        yield "it asks whether the site answers, but not what: look for a text in the answer, with grep -q"
     if "$here/version" not in look:
         yield 'a page of an older version would pass: the answer has to name this version, $(cat "$here/version")'
     if "ApplicationStart" not in look:
-        yield "look for the line that ApplicationStart has written; it is the last before the site is asked"
+        yield "look for the line that ApplicationStart has written; it is the last one before the site is asked"
 
 
 def way_out(lab: Lab, done: dict[str, Any]) -> Iterator[str]:

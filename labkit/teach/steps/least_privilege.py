@@ -36,7 +36,7 @@ def robot_without_pass_role(first_try: str) -> str:
 def pass_role_written(lab: Lab, pass_role: dict[str, Any]) -> Iterator[str]:
     actions, resources = _as_list(pass_role["Action"]), _as_list(pass_role["Resource"])
     if actions != ["iam:PassRole"]:
-        yield f"it allows {', '.join(actions)}; to hand over a role is iam:PassRole"
+        yield f"it allows {', '.join(actions)}; handing over a role is iam:PassRole"
     if "*" in resources:
         yield "it could hand over any role, an administrator's as well. Name the one"
     if resources != [lab.role_arn("codebuild")]:
@@ -45,7 +45,7 @@ def pass_role_written(lab: Lab, pass_role: dict[str, Any]) -> Iterator[str]:
     if "iam:PassedToService" not in condition:
         yield "it could hand the role to any service that takes one: a condition on iam:PassedToService"
     if _as_list(condition["iam:PassedToService"]) != ["codebuild.amazonaws.com"]:
-        yield f"it may hand the role to {condition['iam:PassedToService']}, and CodeBuild is to have it"
+        yield f"it may hand the role to {condition['iam:PassedToService']}, and CodeBuild should have it"
 
 
 def old_key_off(lab: Lab, key: dict[str, str], second: dict[str, str]) -> Iterator[str]:

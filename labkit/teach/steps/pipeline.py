@@ -66,7 +66,7 @@ def pattern_of_pushes(lab: Lab, pattern: dict[str, Any]) -> Iterator[str]:
 def target_described(lab: Lab, target: dict[str, Any]) -> Iterator[str]:
     arn, role = lab.arn("codepipeline", lab.pipeline), target.get("RoleArn")
     if target.get("Arn") != arn:
-        yield f"the target is to be the pipeline, {arn}"
+        yield f"the target has to be the pipeline, {arn}"
     if role is None:
         yield "EventBridge would have no role to start the pipeline with, and pushes start nothing: RoleArn"
     if role != lab.role_arn("events"):

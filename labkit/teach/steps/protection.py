@@ -38,9 +38,9 @@ def bucket_guarded(lab: Lab, guard: dict[str, Any]) -> Iterator[str]:
     arn = f"arn:aws:s3:::{lab.bucket}"
     allowed = guard.get("Condition", {}).get("ArnNotEquals", {}).get("aws:PrincipalArn", [])
     if guard.get("Effect") != "Deny":
-        yield "who may s3:* by their own policy needs no other Allow. Only a Deny stops them"
+        yield "people whose own policy allows s3:* need no other Allow. Only a Deny stops them"
     if guard.get("Principal") not in ("*", {"AWS": "*"}):
-        yield "it holds for some people only. It is to hold for everybody, but for whom the condition names"
+        yield "it holds for some people only. It has to hold for everybody except those whom the condition names"
     if "s3:PutObject" not in actions:
         yield "writing is still open: s3:PutObject"
     if not {"s3:PutBucketPolicy", "s3:DeleteBucketPolicy"} <= set(actions):
@@ -56,7 +56,7 @@ def approver_allowed(lab: Lab, answer_it: dict[str, Any]) -> Iterator[str]:
     if any("*" in one for one in actions):
         yield f"{', '.join(actions)} lets Rui start releases too, and then approve their own"
     if actions != ["codepipeline:PutApprovalResult"]:
-        yield f"it allows {', '.join(actions)}; to answer is codepipeline:PutApprovalResult"
+        yield f"it allows {', '.join(actions)}; answering is codepipeline:PutApprovalResult"
     wanted = f"{lab.arn('codepipeline', lab.pipeline)}/Prod/Approve"
     if resources != [wanted]:
         yield f"it is about {', '.join(resources)}; the action's own ARN ends in /Prod/Approve"
@@ -69,14 +69,14 @@ def old_session(the_old_one: str) -> str:
 def sessions_revoked(revoke: dict[str, Any], now: str) -> Iterator[str]:
     condition = revoke.get("Condition", {})
     if revoke.get("Effect") != "Deny":
-        yield "keys that are out are stopped by a Deny, and by nothing else"
+        yield "only a Deny stops keys that were handed out"
     if (_as_list(revoke["Action"]), _as_list(revoke["Resource"])) != (["*"], ["*"]):
         yield "the old session could still do something else: every action, on every resource"
     if not condition:
         yield "the role would be of no use any more, to new sessions either: a condition"
     times = [condition.get(name, {}) for name in ("DateLessThan", "DateLessThanEquals")]
     if not any("aws:TokenIssueTime" in one for one in times):
-        yield "it is to hold for sessions that began before now: DateLessThanEquals, aws:TokenIssueTime"
+        yield "it should hold for sessions that began before now: DateLessThanEquals, aws:TokenIssueTime"
     if now not in [one.get("aws:TokenIssueTime") for one in times]:
         yield f"the time to compare with is now, {now}"
 

@@ -15,7 +15,7 @@ from labkit.provision.source import tip
 
 def pushed(lab: Lab, clone: Path) -> Iterator[str]:
     if _git(clone, "status", "--porcelain", "--untracked-files=no"):
-        yield "the change is in the clone, and in no commit: git commit --all"
+        yield "the change is in the clone, but in no commit: git commit --all"
     if tip(lab) != _git(clone, "rev-parse", "HEAD"):
         yield f"the commit is on this machine only; {lab.branch} on AWS is where it was. Push it"
 

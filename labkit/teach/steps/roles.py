@@ -13,19 +13,19 @@ def trust_written(lab: Lab, trust: dict[str, Any]) -> Iterator[str]:
     [statement] = trust["Statement"]
     principal = statement.get("Principal")
     if "Resource" in statement:
-        yield "a trust policy has no Resource: it lies in the role, and is about that role"
+        yield "a trust policy has no Resource: it is in the role, and about that role"
     if principal in ("*", {"AWS": "*"}):
         yield "everybody on AWS could act as this role"
     if principal != {"Service": "codebuild.amazonaws.com"}:
         yield f"it trusts {principal}. CodeBuild is named like a host: codebuild.amazonaws.com"
     if statement.get("Action") not in ("sts:AssumeRole", ["sts:AssumeRole"]):
-        yield f"to act as a role is sts:AssumeRole, not {statement.get('Action')}"
+        yield f"acting as a role is sts:AssumeRole, not {statement.get('Action')}"
     if "Condition" not in statement:
         yield "it has no Condition, so a stranger's project may get CodeBuild to act as your role"
     if "aws:SourceAccount" not in statement["Condition"].get("StringEquals", {}):
-        yield "the condition is to compare aws:SourceAccount, by StringEquals"
+        yield "the condition has to compare aws:SourceAccount, with StringEquals"
     if statement["Condition"]["StringEquals"]["aws:SourceAccount"] != lab.account_id:
-        yield f"aws:SourceAccount is to be your account, {lab.account_id}"
+        yield f"aws:SourceAccount has to be your account, {lab.account_id}"
 
 
 def what_a_build_may(actions: list[str]) -> str:
@@ -42,18 +42,18 @@ def policy_written(lab: Lab) -> Iterator[str]:
     stored = iam.get_role_policy(RoleName=role, PolicyName=POLICY)["PolicyDocument"]
     actions = [action for item in stored["Statement"] for action in item["Action"]]
     if "codecommit:GitPull" not in actions:
-        yield "that is another policy than the one you have read: PolicyDocument=json.dumps(policy)"
+        yield "that is not the policy you have read: PolicyDocument=json.dumps(policy)"
 
 
 def visitor_may(lab: Lab, may: dict[str, Any]) -> Iterator[str]:
     actions, resources = _as_list(may["Action"]), _as_list(may["Resource"])
     wanted = lab.arn("codecommit", lab.repository)
     if "Principal" in may:
-        yield "a permission policy has no Principal: it lies in the role of whom it speaks"
+        yield "a permission policy has no Principal: it is in the role that it is about"
     if any("*" in action for action in actions):
         yield f"{', '.join(actions)} is more than reading one branch: codecommit:GetBranch"
     if actions != ["codecommit:GetBranch"]:
-        yield f"it allows {', '.join(actions)}; to read a branch is codecommit:GetBranch"
+        yield f"it allows {', '.join(actions)}; reading a branch is codecommit:GetBranch"
     if resources != [wanted]:
         yield f"it holds for {', '.join(resources)}; name this one repository, {wanted}"
 

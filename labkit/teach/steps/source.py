@@ -21,7 +21,7 @@ def repository_made(lab: Lab) -> Iterator[str]:
     arn = codecommit.get_repository(repositoryName=lab.repository)["repositoryMetadata"]["Arn"]
     tags = codecommit.list_tags_for_resource(resourceArn=arn)["tags"]
     if not lab.tags.items() <= tags.items():
-        yield "the repository has no tags. Pass tags=lab.tags: by its tags one finds what one pays for"
+        yield "the repository has no tags. Pass tags=lab.tags: tags tell you what you pay for"
 
 
 def first_push(lab: Lab, clone: Path) -> Iterator[str]:
@@ -46,12 +46,12 @@ def who_may_send(lab: Lab, watch: str, statement: dict[str, Any]) -> Iterator[st
     if statement.get("Principal") in ("*", {"AWS": "*"}):
         yield "everybody on AWS could write to your queue. Name the service as the Principal"
     if statement.get("Principal") != {"Service": "events.amazonaws.com"}:
-        yield "the queue is written to by EventBridge, not by whoever sent the event: events.amazonaws.com"
+        yield "EventBridge writes to the queue, not the service that sent the event: events.amazonaws.com"
     if statement.get("Action") not in ("sqs:SendMessage", ["sqs:SendMessage"]):
         yield "EventBridge sends messages, and does nothing else with a queue: sqs:SendMessage"
     arn = lab.arn("sqs", watch)
     if statement.get("Resource") not in (arn, [arn]):
-        yield f"the statement is about another thing than this queue, which is {arn}"
+        yield f"the statement is about something other than this queue, which is {arn}"
 
 
 def pattern_of_pushes(lab: Lab, pattern: dict[str, Any]) -> Iterator[str]:

@@ -43,7 +43,7 @@ def blue_green_described(options: dict[str, Any]) -> Iterator[str]:
     if options["deploymentReadyOption"]["actionOnTimeout"] != "CONTINUE_DEPLOYMENT":
         yield "it would stop and wait until somebody moves the traffic by hand: CONTINUE_DEPLOYMENT"
     if blue["action"] != "TERMINATE":
-        yield f"blue would run, and be paid for, until somebody remembers it: TERMINATE, not {blue['action']}"
+        yield f"blue would run, and cost money, until somebody remembers it: TERMINATE, not {blue['action']}"
     if blue.get("terminationWaitTimeInMinutes", 0) == 0:
         yield "blue would be gone at once, and with it the short way back: terminationWaitTimeInMinutes"
     if blue["terminationWaitTimeInMinutes"] != 60:
@@ -57,7 +57,7 @@ def bad_blue_green(bad: dict[str, Any]) -> str:
 def appspec_written(appspec: Callable[[str], dict[str, Any]]) -> Iterator[str]:
     made = appspec("arn:of-a-task")
     if made.get("revisionType") != "AppSpecContent":
-        yield "for ECS nothing lies in a bucket; the revision is the AppSpec itself: AppSpecContent"
+        yield "for ECS nothing is in a bucket; the revision is the AppSpec itself: AppSpecContent"
     content = made["appSpecContent"]["content"]
     if not isinstance(content, str):
         yield "the content is a text: json.dumps"
@@ -67,7 +67,7 @@ def appspec_written(appspec: Callable[[str], dict[str, Any]]) -> Iterator[str]:
         yield f"the resource's type is AWS::ECS::Service, not {service['Type']}"
     properties = service["Properties"]
     if properties.get("TaskDefinition") != "arn:of-a-task":
-        yield "it names another task definition than the one it is given"
+        yield "it does not name the task definition that it was given"
     if not {"ContainerName", "ContainerPort"} <= set(properties.get("LoadBalancerInfo", {})):
         yield "the load balancer has to know which container and port: LoadBalancerInfo"
 
