@@ -75,7 +75,7 @@ def protection(lab: Lab) -> Result:
                 in_production,
             ),
             line(
-                "the door for the night is shut for sessions that are out",
+                "the door for the night is shut for sessions that are still open",
                 "deny everything under aws:TokenIssueTime in the role break-glass",
                 lambda: not may(
                     "break-glass", "codecommit:GitPush", repository,
