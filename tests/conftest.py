@@ -162,6 +162,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"browser: {chromium.path() or chromium.MISSING}")
 
 
+@pytest.hookimpl(trylast=True)  # of what `-m` and `-k` have left
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     step = config.getoption("--every")
     tables: dict[str, list[pytest.Item]] = {}
