@@ -222,6 +222,33 @@ def poll_seconds(lab: Lab) -> float:
     return 0.25 if lab.is_local else 5.0
 
 
+def wait_for(
+    lab: Lab,
+    what: str,
+    read: Callable[[], T],
+    enough: Callable[[T], bool],
+    timeout: float,
+    otherwise: Callable[[T], str],
+) -> T:
+    """Ask AWS again and again until what it says is enough; returns that.
+
+    Args:
+        what: what is waited for, as the line that is shown meanwhile says it.
+        timeout: seconds.
+        otherwise: the sentence to give up with, of what AWS said last.
+
+    Raises:
+        GaveUp: it is not enough in time.
+    """
+    begun = time.monotonic()
+    with waiting(what, timeout):
+        while not enough(now := read()):
+            if time.monotonic() > begun + timeout:
+                raise GaveUp(otherwise(now))
+            time.sleep(poll_seconds(lab))
+        return now
+
+
 def _until(
     lab: Lab,
     read: Callable[[], T],

@@ -7,16 +7,15 @@ Auto Scaling".
 from __future__ import annotations
 
 import base64
-import time
 from datetime import datetime
 from typing import Any
 
 from labkit.lab import Lab
 from labkit.observe.deployments import deployments_of
-from labkit.observe.waiting import poll_seconds
+from labkit.observe.waiting import wait_for
 from labkit.provision import deploy
 from labkit.provision.aws import delete_user, missing_is_fine
-from labkit.watched import GaveUp, waiting
+from labkit.watched import wait_until
 
 PATIENCE_SECONDS = 600.0
 _CAPACITY = 3  # at most
@@ -65,15 +64,14 @@ def wait_in_service(lab: Lab, size: int) -> dict[str, str]:
     Raises:
         TimeoutError: they are not after ten minutes.
     """
-    begun = time.monotonic()
-    with waiting(f"{size} instances of {lab.name} to be in service", PATIENCE_SECONDS):
-        while True:
-            states = scaled(lab)
-            if list(states.values()) == ["InService"] * size:
-                return states
-            if time.monotonic() > begun + PATIENCE_SECONDS:
-                raise GaveUp(f"{lab.name} has {states}, and should have {size} in service.")
-            time.sleep(poll_seconds(lab))
+    return wait_for(
+        lab,
+        f"{size} instances of {lab.name} to be in service",
+        lambda: scaled(lab),
+        lambda states: list(states.values()) == ["InService"] * size,
+        PATIENCE_SECONDS,
+        lambda states: f"{lab.name} has {states}, and should have {size} in service.",
+    )
 
 
 def deployments(lab: Lab, group: str, since: datetime, at_least: int = 1) -> list[dict[str, Any]]:
@@ -85,20 +83,22 @@ def deployments(lab: Lab, group: str, since: datetime, at_least: int = 1) -> lis
     Raises:
         TimeoutError: there are fewer after ten minutes.
     """
-    begun = time.monotonic()
-    with waiting(f"{at_least} deployment(s) of {group}", PATIENCE_SECONDS):
-        while True:
-            known = deployments_of(lab, lab.application)
-            found = [
-                one
-                for one in known
-                if one["deploymentGroupName"] == group and one["createTime"] >= since
-            ]
-            if len(found) >= at_least and all("completeTime" in one for one in found):
-                return found
-            if time.monotonic() > begun + PATIENCE_SECONDS:
-                raise GaveUp(f"{group} has had {len(found)} of {at_least} deployments.")
-            time.sleep(poll_seconds(lab))
+
+    def read() -> list[dict[str, Any]]:
+        return [
+            one
+            for one in deployments_of(lab, lab.application)
+            if one["deploymentGroupName"] == group and one["createTime"] >= since
+        ]
+
+    return wait_for(
+        lab,
+        f"{at_least} deployment(s) of {group}",
+        read,
+        lambda found: len(found) >= at_least and all("completeTime" in one for one in found),
+        PATIENCE_SECONDS,
+        lambda found: f"{group} has had {len(found)} of {at_least} deployments.",
+    )
 
 
 def machines(lab: Lab) -> list[str]:
@@ -129,8 +129,13 @@ def delete_hosts(lab: Lab) -> None:
             AutoScalingGroupName=one["AutoScalingGroupName"], ForceDelete=True
         )
     if launched:  # they hold the security group
-        with waiting(f"{len(launched)} instances to be terminated", PATIENCE_SECONDS):
-            ec2.get_waiter("instance_terminated").wait(InstanceIds=launched)
+        wait_until(
+            ec2,
+            "instance_terminated",
+            f"{len(launched)} instances to be terminated",
+            "Look at them in EC2, and run this cell again.",
+            InstanceIds=launched,
+        )
     for group in ("mixed", "scaled"):
         with missing_is_fine():
             lab.client("codedeploy").delete_deployment_group(

@@ -5,14 +5,11 @@ AWS pages: "Create and add a custom action in CodePipeline"; "AWS Step Functions
 
 from __future__ import annotations
 
-import time
-
 from labkit.lab import Lab
 from labkit.observe.executions import executions
-from labkit.observe.waiting import poll_seconds
+from labkit.observe.waiting import wait_for
 from labkit.provision import pipeline, roles
 from labkit.provision.aws import missing_is_fine
-from labkit.watched import GaveUp, waiting
 
 PROVIDER = "Weigh"  # of the custom action type
 STARTS_SECONDS = 180.0  # AWS polls about once a minute
@@ -29,16 +26,19 @@ def triggers_of(lab: Lab, commit: str, at_least: int = 1) -> list[str]:
     Raises:
         TimeoutError: there are fewer after three minutes.
     """
-    begun = time.monotonic()
-    with waiting(f"{at_least} execution(s) of commit {commit[:8]}", STARTS_SECONDS):
-        while True:
-            known = executions(lab)
-            found = sorted(known[known["commit"] == commit[:8]]["trigger"])
-            if len(found) >= at_least:
-                return found
-            if time.monotonic() > begun + STARTS_SECONDS:
-                raise GaveUp(f"Only {len(found)} execution(s) have taken up commit {commit[:8]}.")
-            time.sleep(poll_seconds(lab))
+
+    def read() -> list[str]:
+        known = executions(lab)
+        return sorted(known[known["commit"] == commit[:8]]["trigger"])
+
+    return wait_for(
+        lab,
+        f"{at_least} execution(s) of commit {commit[:8]}",
+        read,
+        lambda found: len(found) >= at_least,
+        STARTS_SECONDS,
+        lambda found: f"Only {len(found)} execution(s) have taken up commit {commit[:8]}.",
+    )
 
 
 def delete_reach(lab: Lab) -> None:
