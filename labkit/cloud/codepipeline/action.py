@@ -119,13 +119,7 @@ class Action:
 
         AWS page: "Create a pipeline that uses resources from another AWS account".
         """
-        session = clients.assume_role(
-            CODEPIPELINE,
-            self.execution.declaration["roleArn"],
-            SESSION,
-            self.pipeline.region,
-            source_arn=self.pipeline.arn,
-        )
+        session = self._as_pipeline()
         own = self.declaration.get("roleArn")
         if own:
             if self._own is None or self._own.expires < time.monotonic() + _VALID_FOR_SECONDS:
@@ -146,14 +140,20 @@ class Action:
             {"Effect": "Allow", "Action": "kms:*", "Resource": "*"},
         ]
         policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
-        declared, arn = self.execution.declaration["roleArn"], self.pipeline.arn
         if own := self.declaration.get("roleArn"):
-            role = clients.assume_role(
-                CODEPIPELINE, declared, SESSION, self.pipeline.region, source_arn=arn
-            )
-            return assume_own(role, declared, own, arn, policy)
+            declared = self.execution.declaration["roleArn"]
+            return assume_own(self._as_pipeline(), declared, own, self.pipeline.arn, policy)
+        return self._as_pipeline(policy)
+
+    def _as_pipeline(self, policy: str | None = None) -> Session:
+        """The pipeline's role, with a session policy or without, in the pipeline's Region."""
         return clients.assume_role(
-            CODEPIPELINE, declared, SESSION, self.region, source_arn=arn, policy=policy
+            CODEPIPELINE,
+            self.execution.declaration["roleArn"],
+            SESSION,
+            self.pipeline.region,
+            source_arn=self.pipeline.arn,
+            policy=policy,
         )
 
     @property
