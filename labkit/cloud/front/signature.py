@@ -19,7 +19,6 @@ from urllib.parse import parse_qsl
 
 from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from labkit.cloud.iam.api import credentials
 from labkit.cloud.shared import identity
@@ -27,6 +26,7 @@ from labkit.cloud.shared.identity import Principal
 
 SKEW = timedelta(minutes=15)
 UNSIGNED = "UNSIGNED-PAYLOAD"
+_ALGORITHM = "AWS4-HMAC-SHA256"
 _EMPTY = hashlib.sha256().hexdigest()
 _TIME = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 # botocore's, which know what is canonical; they sign nothing here
@@ -70,13 +70,13 @@ def read(headers: dict[str, str], query: str) -> Signed:
     parameters = dict(parse_qsl(query, keep_blank_values=True))
     authorization = headers.get("authorization", "")
     try:
-        if authorization.startswith("AWS4-HMAC-SHA256 "):
-            pairs = authorization.removeprefix("AWS4-HMAC-SHA256 ").split(",")
+        if authorization.startswith(f"{_ALGORITHM} "):
+            pairs = authorization.removeprefix(f"{_ALGORITHM} ").split(",")
             fields = dict(pair.strip().split("=", 1) for pair in pairs)
             credential, signed = fields["Credential"], fields["SignedHeaders"]
             signature, timestamp = fields["Signature"], headers["x-amz-date"]
             token, lifetime = headers.get("x-amz-security-token"), SKEW
-        elif parameters.get("X-Amz-Algorithm") == "AWS4-HMAC-SHA256":
+        elif parameters.get("X-Amz-Algorithm") == _ALGORITHM:
             credential, signed = parameters["X-Amz-Credential"], parameters["X-Amz-SignedHeaders"]
             signature, timestamp = parameters["X-Amz-Signature"], parameters["X-Amz-Date"]
             token = parameters.get("X-Amz-Security-Token")
@@ -168,8 +168,10 @@ def check(
             digest,
         ]
     )
-    text = _to_sign("AWS4-HMAC-SHA256", signed, hashlib.sha256(canonical.encode()).hexdigest())
-    if not _same(_signature(signed, principal, text), signed.signature):
+    place = (signed.timestamp, signed.region, signed.service)
+    canonical_digest = hashlib.sha256(canonical.encode()).hexdigest()
+    expected = _signature(principal.secret_access_key, _ALGORITHM, *place, canonical_digest)
+    if not _same(expected, signed.signature):
         raise SignatureError(
             "InvalidSignatureException",
             "The request signature we calculated does not match the signature you provided. "
@@ -208,8 +210,10 @@ class Chain:
         self._check("AWS4-HMAC-SHA256-TRAILER", [digest], signature)
 
     def _check(self, kind: str, digests: list[str], signature: str) -> None:
-        text = _to_sign(kind, self._signed, self._last, *digests)
-        self._last = _signature(self._signed, self._principal, text)
+        signed, secret = self._signed, self._principal.secret_access_key
+        self._last = _signature(
+            secret, kind, signed.timestamp, signed.region, signed.service, self._last, *digests
+        )
         if not _same(self._last, signature):
             raise SignatureError(
                 "InvalidSignatureException",
@@ -222,15 +226,12 @@ def _canonical_query(query: str) -> str:
     return str(_SIGNER.canonical_query_string(AWSRequest("GET", f"http://aws/?{'&'.join(parts)}")))
 
 
-def _to_sign(kind: str, signed: Signed, *digests: str) -> str:
-    scope = f"{signed.timestamp[:8]}/{signed.region}/{signed.service}/aws4_request"
-    return "\n".join([kind, signed.timestamp, scope, *digests])
-
-
-def _signature(signed: Signed, principal: Principal, text: str) -> str:
-    day = signed.timestamp[:8]
-    key = _signing_key(principal.secret_access_key, day, signed.region, signed.service)
-    return hmac.digest(key, text.encode(), "sha256").hex()
+def _signature(
+    secret: str, kind: str, timestamp: str, region: str, service: str, *digests: str
+) -> str:
+    day = timestamp[:8]
+    text = "\n".join([kind, timestamp, f"{day}/{region}/{service}/aws4_request", *digests])
+    return hmac.digest(_signing_key(secret, day, region, service), text.encode(), "sha256").hex()
 
 
 @lru_cache(maxsize=1024)
@@ -294,11 +295,8 @@ def git_password(
         host: the URL's host without its port.
         timestamp: UTC, `YYYYmmddTHHMMSS`.
     """
-    signer = SigV4Auth(Credentials(principal_key, secret), "codecommit", region)
-    request = AWSRequest("GIT", f"http://{host}{path}")
-    request.context["timestamp"] = timestamp
-    canonical = f"GIT\n{path}\n\nhost:{host}\n\nhost\n"
-    signature = signer.signature(signer.string_to_sign(request, canonical), request)
+    digest = hashlib.sha256(f"GIT\n{path}\n\nhost:{host}\n\nhost\n".encode()).hexdigest()
+    signature = _signature(secret, _ALGORITHM, timestamp, region, "codecommit", digest)
     user = f"{principal_key}%{token}" if token else principal_key
     return user, f"{timestamp}Z{signature}"
 
